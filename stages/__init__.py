@@ -1,0 +1,1 @@
+"""The pipeline: each room is one DVC stage, `python -m stages.ROOM`; what two rooms share is in `stages.core`."""

@@ -1,0 +1,1 @@
+"""The boundary network of the random walk."""

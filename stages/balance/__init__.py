@@ -1,0 +1,1 @@
+"""A split -> a subset that is balanced over classes and sizes."""

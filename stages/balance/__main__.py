@@ -1,0 +1,32 @@
+"""The command of stage `balance`: a split -> a subset with about equally many instances of every class and size."""
+
+from __future__ import annotations
+
+from stages.balance.pool import (
+    CHOSEN_COLUMNS,
+    HISTOGRAM_COLUMNS,
+    balanced_subset,
+    chosen_rows,
+    histogram_rows,
+    pool_counts,
+)
+from stages.core.dataset import Dataset
+from stages.core.files import write_csv
+from stages.core.metrics.instances import instance_source
+from stages.core.stage import Stage, run
+
+
+def main(stage: Stage) -> None:
+    """Chooses from the images of the headline split."""
+    params = stage.params["balance"]
+    dataset = Dataset(stage.deps["dataset"])
+    ids = dataset.ids(stage.params["datasets.${dataset}.headline"])
+    counts = pool_counts(dataset, ids)
+    chosen = balanced_subset(counts, ids, params.instances_per_cell, params.seed)
+    write_csv(stage.outs["balanced"], chosen_rows(counts, ids, chosen), CHOSEN_COLUMNS)
+    histogram = histogram_rows(counts, chosen, dataset, instance_source(dataset))
+    write_csv(stage.outs["balance"], histogram, HISTOGRAM_COLUMNS)
+
+
+if __name__ == "__main__":
+    run("balance", main)

@@ -1,0 +1,1 @@
+"""The whole of params.yaml is valid, or nothing runs."""

@@ -1,0 +1,81 @@
+"""The sections under `datasets`, by format."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from stages.check.section import (
+    Count,
+    Name,
+    Section,
+    Seed,
+    SplitName,
+    Text,
+    all_different,
+    broken,
+    rises,
+)
+
+SizeBins = Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(rises)]
+NEEDED_SPLITS = ("train", "val")  # pseudo masks, scores and samples are made of these two
+
+
+class ShapesSplits(Section):
+    """Number of generated images in each split."""
+
+    train: Count
+    val: Count
+    test: Count
+
+
+class Shapes(Section):
+    """The generated data set."""
+
+    format: Literal["shapes"]
+    seed: Seed
+    image_size: Annotated[int, Field(ge=32, le=1024)]
+    splits: ShapesSplits
+    size_bins: SizeBins
+    headline: Literal["train", "val", "test"]
+
+
+class Voc(Section):
+    """A folder in the layout of PASCAL VOC 2012."""
+
+    format: Literal["voc"]
+    lists: dict[SplitName, Text]
+    masks: Annotated[list[Text], Field(min_length=1), AfterValidator(all_different)]
+    instances: Text
+    tags: Literal["masks", "xml", "file"]
+    tags_file: Text
+    size_bins: SizeBins
+    headline: SplitName
+    untrained: Annotated[list[Text], AfterValidator(all_different)]
+
+    @model_validator(mode="after")
+    def fits(self) -> Voc:
+        """The splits and the tags that are named are there."""
+        missing = [split for split in NEEDED_SPLITS if split not in self.lists]
+        if missing:
+            raise broken(f"must name a list for {' and '.join(missing)}", "lists", self.lists)
+        if self.headline not in self.lists:
+            raise broken(f"must be one of lists ({', '.join(self.lists)})", "headline", self.headline, self.lists)
+        if self.tags == "file" and not self.tags_file.startswith("/"):
+            raise broken("must be an absolute path where tags is file", "tags_file", self.tags_file)
+        return self
+
+
+class Folder(Section):
+    """A folder in the project's own layout; its splits are the files in splits/."""
+
+    format: Literal["folder"]
+    background: bool
+    tags: Literal["masks", "file"]
+    size_bins: SizeBins
+    headline: Name
+    untrained: Annotated[list[Text], AfterValidator(all_different)]
+
+
+DataSet = Annotated[Shapes | Voc | Folder, Field(discriminator="format")]

@@ -1,0 +1,150 @@
+"""The sections under `recipes`: all that depends on a data set's resolution or classes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from stages.check.methods import RecipeMethods
+from stages.check.networks import Architecture, Encoder, shares_encoder
+from stages.check.section import (
+    Count,
+    Positive,
+    Scales,
+    Section,
+    Share,
+    ShareBelowOne,
+    SplitName,
+    all_different,
+    broken,
+    none_or,
+)
+from stages.check.training import Training
+
+
+def is_weights(value: str) -> str:
+    """Where an encoder's first weights come from."""
+    if value not in ("none", "imagenet") and not value.startswith("/"):
+        raise broken("must be none, imagenet or the absolute path of a state dict", choices=("none", "imagenet"))
+    return value
+
+
+class GaussianKernel(Section):
+    """Nearness: `xy` in pixels."""
+
+    xy: Positive
+    weight: Positive
+
+
+class BilateralKernel(Section):
+    """Nearness and likeness: `xy` in pixels, `rgb` in grey levels of 0..255."""
+
+    xy: Positive
+    rgb: Positive
+    weight: Positive
+
+
+class Kernels(Section):
+    """The kernels of a dense CRF; the one place where a key may be absent: that kernel is not used."""
+
+    gaussian: GaussianKernel = None
+    bilateral: BilateralKernel = None
+
+    @model_validator(mode="after")
+    def has_one(self) -> Kernels:
+        """A CRF without a kernel does nothing."""
+        if not self.model_fields_set:
+            raise broken("must hold gaussian, bilateral or both")
+        return self
+
+
+class Crf(Section):
+    """Dense CRF inference, see `stages.core.dense_crf`."""
+
+    kernels: Kernels
+    iterations: Count
+    backend: Literal["pydensecrf"]
+
+
+class LabelCrf(Crf):
+    """Dense CRF inference on labels that are trusted only so far."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Classifier(Training):
+    """Image tags -> classifier."""
+
+    encoder: Encoder
+    weights: Annotated[str, AfterValidator(is_weights)]
+    dropout: ShareBelowOne
+    loss: Literal["multilabel_soft_margin", "bce"]
+
+
+class Cam(Section):
+    """Classifier -> class activation maps."""
+
+    scales: Scales
+    flip: bool
+    stride: Count
+    batch_size: Count
+
+
+class Affinity(Section):
+    """The boundary network of the random walk."""
+
+    kind: Literal["none"]
+
+
+class Refine(Section):
+    """Activation maps -> pseudo masks."""
+
+    foreground: Share
+    background: Share
+    crf: none_or(LabelCrf)
+
+    @model_validator(mode="after")
+    def leaves_a_gap(self) -> Refine:
+        """Between the two thresholds a pixel is void."""
+        if self.background > self.foreground:
+            raise broken(f"must be <= foreground ({self.foreground})", "background", self.background)
+        return self
+
+
+class Segmenter(Training):
+    """Training of the segmentation network, whatever the method."""
+
+    architecture: Architecture
+    validate_every: Count
+
+
+class Predict(Section):
+    """Segmenter -> predictions."""
+
+    splits: Annotated[list[SplitName], Field(min_length=1), AfterValidator(all_different)]
+    scales: Scales
+    flip: bool
+    batch_size: Count
+    crf: none_or(Crf)
+
+
+class Recipe(Section):
+    """All rooms of one data set."""
+
+    classifier: Classifier
+    cam: Cam
+    affinity: Affinity
+    refine: Refine
+    segmenter: Segmenter
+    predict: Predict
+    methods: RecipeMethods
+
+    @model_validator(mode="after")
+    def shares_the_encoder(self) -> Recipe:
+        """The segmenter starts from the classifier's encoder, so it must have the same one."""
+        architecture, encoder = self.segmenter.architecture, self.classifier.encoder
+        if not shares_encoder(architecture, encoder):
+            rule = f"must be built on the classifier's encoder ({encoder})"
+            raise broken(rule, "segmenter.architecture", architecture)
+        return self

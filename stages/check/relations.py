@@ -1,0 +1,135 @@
+"""What must hold between the sections of params.yaml.
+
+These look at the file as it was read, of which any part may be missing or wrong: that is for the schema to say, and a
+relation whose parts are not there is passed over. So a person sees all faults at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.check.messages import did_you_mean, show
+from stages.check.methods import BACKGROUND, WHOLE_VIEW, Methods
+
+METHODS = tuple(Methods.model_fields)
+
+
+def part(tree: Any, *keys: str) -> Any:
+    """The value at a path of nested mappings; None where there is none."""
+    for key in keys:
+        if not isinstance(tree, Mapping) or key not in tree:
+            return None
+        tree = tree[key]
+    return tree
+
+
+def section(tree: Any, *keys: str) -> Mapping[str, Any]:
+    """The mapping at a path; empty where there is none."""
+    found = part(tree, *keys)
+    return found if isinstance(found, Mapping) else {}
+
+
+def relation_faults(tree: Mapping[str, Any], folder: Path) -> list[str]:
+    """A line for each relation that does not hold; `folder` is where params.yaml lies."""
+    return [
+        *choice_faults(tree),
+        *recipe_faults(tree),
+        *split_faults(tree),
+        *source_faults(tree, folder),
+        *combination_faults(tree),
+    ]
+
+
+def choice_faults(tree: Mapping[str, Any]) -> Iterator[str]:
+    """`dataset` and `method` name something."""
+    choices = {"dataset": ("under datasets", list(section(tree, "datasets"))), "method": ("a method", METHODS)}
+    for key, (what, names) in choices.items():
+        value = tree.get(key)
+        if isinstance(value, str) and value not in names:
+            there = ", ".join(map(str, names)) or "none"
+            yield f"{key}: {value!r} is not {what}; there are: {there}{did_you_mean(value, names)}"
+
+
+def recipe_faults(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Every data set has a recipe of its name, and every recipe a data set."""
+    datasets, recipes = section(tree, "datasets"), section(tree, "recipes")
+    for name in datasets:
+        if name not in recipes:
+            yield f"recipes: data set {name!r} has no recipe of its name{did_you_mean(name, recipes)}"
+    for name in recipes:
+        if name not in datasets:
+            there = ", ".join(map(str, datasets)) or "none"
+            yield f"recipes.{name}: there is no data set {name!r}; there are: {there}{did_you_mean(name, datasets)}"
+
+
+def splits_of(data: Mapping[str, Any]) -> list[str] | None:
+    """The splits that a data set declares; None where they lie on disk."""
+    for key in ("splits", "lists"):
+        if isinstance(data.get(key), Mapping):
+            return list(data[key])
+    return None
+
+
+def split_faults(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Predicted splits exist, and the headline split is predicted."""
+    for name, data in section(tree, "datasets").items():
+        predicted = part(tree, "recipes", name, "predict", "splits")
+        if not isinstance(predicted, list) or not isinstance(data, Mapping):
+            continue
+        known, key = splits_of(data), f"recipes.{name}.predict.splits"
+        if known is not None:
+            for split in predicted:
+                if split not in known:
+                    hint = did_you_mean(split, known)
+                    yield f"{key}: data set {name!r} has no split {split!r}; it has {', '.join(map(str, known))}{hint}"
+        headline = data.get("headline")
+        if headline is not None and headline not in predicted:
+            yield f"{key}: must hold {headline!r}, the headline of data set {name!r}, is {show(predicted)}"
+
+
+def source_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """The raw data of the chosen data set are there: its generator, or a path that a queued experiment sees too."""
+    source, name = tree.get("source"), tree.get("dataset")
+    form = part(tree, "datasets", name, "format") if isinstance(name, str) else None
+    if not isinstance(source, str) or not source or not isinstance(form, str):
+        return
+    path = Path(source)
+    if form == "shapes":
+        if path.suffix != ".py" or not (folder / path).is_file():
+            yield (
+                f"source: data set {name!r} is generated, so its source is the generator's own module as params.yaml "
+                f"has it in git, is {source!r}"
+            )
+    elif not path.is_absolute() or path.suffix == ".py":
+        yield (
+            f"source: data set {name!r} is read from disk, so source must be an absolute path, as in "
+            f"-S source=/abs/path, is {source!r}"
+        )
+    elif not path.exists():
+        yield f"source: {source} does not exist; it must be where the raw data of {name!r} lie"
+
+
+def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:
+    """The chosen data set, recipe and method go together."""
+    name, method = tree.get("dataset"), tree.get("method")
+    if not isinstance(name, str) or not isinstance(method, str):
+        return
+    crop = part(tree, "recipes", name, "segmenter", "augment", "crop")
+    if method in WHOLE_VIEW and type(crop) is int:
+        yield (
+            f"recipes.{name}.segmenter.augment.crop: must be none for method {method}, because a crop changes the "
+            f"sizes that it trains on, is {crop}"
+        )
+    if part(tree, "datasets", name, "background") is not False:
+        return
+    if method in BACKGROUND:
+        yield f"method: {method} needs a background, which data set {name!r} lacks (background: false); choose another"
+    if part(tree, "size_targets", "void") == "included":
+        yield f"size_targets.void: must be excluded for data set {name!r}, which has no background to count void in"
+    corrupted = part(tree, "size_targets", "corruption") != "none"
+    renormalise = part(tree, "size_targets", "renormalise")
+    if corrupted and renormalise in ("background", "joint"):
+        rule = f"must be all for data set {name!r}, which has no background"
+        yield f"size_targets.renormalise: {rule}, is {renormalise!r}"

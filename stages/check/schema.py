@@ -1,0 +1,51 @@
+"""The whole of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.check.datasets import DataSet
+from stages.check.methods import Methods
+from stages.check.recipes import Recipe
+from stages.check.section import Count, Name, NotNegative, Section, Seed, Text
+
+
+class SizeTargets(Section):
+    """Relative object sizes: how they are measured and how they are corrupted."""
+
+    source: Literal["masks"]
+    void: Literal["excluded", "included"]
+    corruption: Literal["none", "relative_gaussian"]
+    sigma: NotNegative
+    renormalise: Literal["background", "joint", "all"]
+    seed: Seed
+
+
+class Balance(Section):
+    """The size-balanced evaluation set."""
+
+    instances_per_cell: Count
+    seed: Seed
+
+
+class Evaluate(Section):
+    """Pictures beside the numbers."""
+
+    samples: Annotated[int, Field(ge=1, le=100)]
+
+
+class Everything(Section):
+    """The top level of params.yaml; what relates its sections is in `relations`."""
+
+    dataset: str
+    method: str
+    source: Text
+    seed: Seed
+    datasets: dict[Name, DataSet]
+    recipes: dict[Name, Recipe]
+    methods: Methods
+    size_targets: SizeTargets
+    balance: Balance
+    evaluate: Evaluate

@@ -1,0 +1,15 @@
+"""The one exception that is meant for the person at the terminal."""
+
+
+class Fault(Exception):
+    """Something the user can mend: the message says what is wrong, where, and what to do.
+
+    A stage that ends with a Fault prints the message without a traceback and exits with 1.
+    """
+
+
+def combine(title: str, faults: list[str], most: int = 50) -> Fault:
+    """One Fault for all `faults`, at most `most` of them listed, so that a person mends them in one go."""
+    listed = "\n".join(f"  - {fault}" for fault in faults[:most])
+    rest = f"\n  ... and {len(faults) - most} more" if len(faults) > most else ""
+    return Fault(f"{title} ({len(faults)} fault{'s' if len(faults) > 1 else ''}):\n{listed}{rest}")

@@ -1,0 +1,199 @@
+"""Files that are whole or absent, and the same bytes for the same content."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from stages.core.faults import Fault
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary name beside `path`; it is renamed to `path` on success and removed on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def md5(path: Path) -> str:
+    """The md5 of a file, as DVC and the data sets' own pages write it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON with a final newline."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def format_cell(value: Any) -> Any:
+    """Floats with 6 significant digits and NaN as an empty cell, anything else unchanged."""
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{value:.6g}"
+    return value
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as CSV text with a header and Unix line ends; `format_cell` says how a value is written."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: format_cell(value) for key, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """`csv_text` in a file."""
+    with atomic(path) as temporary:
+        temporary.write_text(csv_text(rows, columns), encoding="utf-8")
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, all cells as text."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class ZipWriter:
+    """A stored (uncompressed) zip with a fixed date: random access, and identical bytes for identical content."""
+
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True)
+
+    def __enter__(self) -> ZipWriter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._zip.close()
+
+    def bytes(self, name: str, content: bytes) -> None:
+        """Adds a member."""
+        info = zipfile.ZipInfo(name, EPOCH)
+        info.external_attr = 0o644 << 16
+        self._zip.writestr(info, content)
+
+    def text(self, name: str, content: str) -> None:
+        """Adds a UTF-8 text member."""
+        self.bytes(name, content.encode())
+
+    def array(self, name: str, array: np.ndarray) -> None:
+        """Adds a NumPy array as .npy."""
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        self.bytes(name, buffer.getvalue())
+
+    def png(self, name: str, array: np.ndarray, palette: Sequence[Sequence[int]] | None = None) -> None:
+        """Adds a PNG, see `encode_png`."""
+        self.bytes(name, encode_png(array, palette))
+
+
+@contextmanager
+def write_zip(path: Path) -> Iterator[ZipWriter]:
+    """A ZipWriter whose file appears at `path` only when the block ends without an error."""
+    with atomic(path) as temporary, ZipWriter(temporary) as archive:
+        yield archive
+
+
+class ZipReader:
+    """Random access to a zip. Each process opens its own handle: one opened before a fork reads garbage."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._pid = -1
+        self._zip: zipfile.ZipFile | None = None
+
+    def __reduce__(self) -> tuple:
+        return ZipReader, (self.path,)
+
+    def _open(self) -> zipfile.ZipFile:
+        if self._zip is None or self._pid != os.getpid():
+            try:
+                self._zip = zipfile.ZipFile(self.path)
+            except (FileNotFoundError, zipfile.BadZipFile) as error:
+                raise Fault(f"{self.path} cannot be read ({error}); `dvc repro` makes it") from None
+            self._pid = os.getpid()
+        return self._zip
+
+    def names(self) -> list[str]:
+        """The members' names, in the order in which they were written."""
+        return self._open().namelist()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._open().NameToInfo
+
+    def bytes(self, name: str) -> bytes:
+        """A member's content.
+
+        Raises:
+            Fault: there is no such member.
+        """
+        try:
+            return self._open().read(name)
+        except KeyError:
+            raise Fault(f"{self.path} has no member {name!r}") from None
+
+    def text(self, name: str) -> str:
+        """A member as UTF-8 text."""
+        return self.bytes(name).decode()
+
+    def array(self, name: str) -> np.ndarray:
+        """A .npy member."""
+        return np.load(io.BytesIO(self.bytes(name)), allow_pickle=False)
+
+    def png(self, name: str) -> np.ndarray:
+        """An image member, see `decode_image`."""
+        return decode_image(self.bytes(name))
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        """A CSV member as `read_csv` gives it."""
+        return list(csv.DictReader(io.StringIO(self.text(name))))
+
+
+def encode_png(array: np.ndarray, palette: Sequence[Sequence[int]] | None = None) -> bytes:
+    """PNG bytes of (H, W) uint8 or uint16 or (H, W, 3) uint8; with a palette, (H, W) uint8 is an indexed PNG.
+
+    An indexed PNG holds the labels themselves and looks right in any viewer.
+    """
+    image = Image.fromarray(np.ascontiguousarray(array))
+    if palette is not None:
+        image.putpalette(np.asarray(palette, np.uint8).tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def decode_image(content: bytes) -> np.ndarray:
+    """An image file's bytes as an array: labels of an indexed PNG, uint16 of a 16-bit one, else as stored.
+
+    Raises:
+        OSError: the bytes are not an image, or are cut off.
+    """
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+        return np.array(image.convert("L") if image.mode == "1" else image)

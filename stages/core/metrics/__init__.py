@@ -1,0 +1,1 @@
+"""Measures of label maps: one implementation for every room that reports one."""

@@ -1,0 +1,1 @@
+"""Encoders, the classifier and the segmenter, by name."""

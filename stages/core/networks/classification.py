@@ -1,0 +1,40 @@
+"""The multi-label classifier whose features are the class activation maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from stages.core.networks.encoders import build_encoder
+
+
+class ClassificationNet(nn.Module):
+    """Encoder, global average pooling, then a 1x1 convolution without bias (as in IRN, arXiv 1904.05044).
+
+    Pooling and the convolution commute, so the convolution on the unpooled features is the class activation map
+    (Zhou et al. 2016, arXiv 1512.04150).
+    """
+
+    def __init__(self, encoder: str, output_stride: int, num_classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.encoder = build_encoder(encoder, output_stride)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Conv2d(self.encoder.out_channels[-1], num_classes, 1, bias=False)
+
+    def forward(self, images: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (B, C) of normalised images (B, 3, H, W).
+
+        valid: (B, H, W) bool, False on padding, which the pooling leaves out; None means that there is none.
+        """
+        features = self.encoder(images)[-1]
+        if valid is None:
+            pooled = features.mean((2, 3), keepdim=True)
+        else:
+            weights = F.adaptive_avg_pool2d(valid[:, None].to(features.dtype), features.shape[2:])
+            pooled = (features * weights).sum((2, 3), keepdim=True) / weights.sum((2, 3), keepdim=True)
+        return self.head(self.dropout(pooled)).flatten(1)
+
+    def cam(self, images: torch.Tensor) -> torch.Tensor:
+        """Activation maps before normalisation, ReLU applied: (B, C, h, w) at the encoder's output stride."""
+        return self.head(self.encoder(images)[-1]).relu()

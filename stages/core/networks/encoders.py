@@ -1,0 +1,56 @@
+"""Encoders of segmentation_models.pytorch by name, so that classifier and segmenter share one set of weights."""
+
+from __future__ import annotations
+
+import torch
+from segmentation_models_pytorch.encoders import encoders as known
+from segmentation_models_pytorch.encoders import get_encoder
+from torch import nn
+
+from stages.core.faults import Fault
+from stages.core.networks.slim_resnet import SlimResNet
+
+known.setdefault("slim_resnet10", {"encoder": SlimResNet, "pretrained_settings": {}, "params": {"blocks": 1}})
+known.setdefault("slim_resnet18", {"encoder": SlimResNet, "pretrained_settings": {}, "params": {"blocks": 2}})
+
+
+def build_encoder(name: str, output_stride: int) -> nn.Module:
+    """An encoder with random weights whose last feature map has stride `output_stride` (8, 16 or 32).
+
+    Strides beyond it become dilations. `name` is one of segmentation_models.pytorch's (resnet50, mit_b1, ...), any
+    timm model as `tu-NAME`, or `slim_resnet10` / `slim_resnet18` of this project.
+
+    Raises:
+        Fault: there is no such encoder, or it cannot have that output stride.
+    """
+    try:
+        return get_encoder(name, weights=None, output_stride=output_stride)
+    except (KeyError, RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+        raise Fault(f"encoder {name!r} at output stride {output_stride} cannot be built: {error}") from None
+
+
+def load_encoder(encoder: nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:
+    """Loads `state` into `encoder` in place; an empty state leaves the random weights.
+
+    Raises:
+        Fault: names or shapes differ; the message names `origin`.
+    """
+    if not state:
+        return
+    try:
+        encoder.load_state_dict(dict(state))
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise Fault(f"the weights of {origin} do not fit the encoder: {first}") from None
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Keeps batch normalisation's statistics as they are until the next `network.train()`."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def read_model(path: object) -> dict:
+    """A file written by `torch.save`, on the CPU, without unpickling code."""
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,126 @@
+"""params.yaml as immutable values, with the text of dvc.yaml as the only way in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.core.faults import Fault
+
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+
+
+class Params(Mapping[str, Any]):
+    """A read-only section of params.yaml: `section.key` and `section["key"]` are the same value.
+
+    Nested mappings become Params and lists become tuples, so that no stage can change what another one reads.
+    A key that is not there raises a Fault that names the section and its keys.
+    """
+
+    __slots__ = ("_name", "_values")
+
+    def __init__(self, values: Mapping[str, Any], name: str = "params") -> None:
+        frozen = {key: freeze(value, f"{name}.{key}") for key, value in values.items()}
+        object.__setattr__(self, "_values", frozen)
+        object.__setattr__(self, "_name", name)
+
+    def __getattr__(self, key: str) -> Any:
+        if key.startswith("__"):
+            raise AttributeError(key)
+        return self[key]
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        raise AttributeError(f"{self._name} is read-only")
+
+    def __getitem__(self, key: str) -> Any:
+        try:
+            return self._values[key]
+        except KeyError:
+            raise Fault(f"{self._name} has no key {key!r}; it has {', '.join(self._values) or 'none'}") from None
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Params({self.plain()})"
+
+    def __reduce__(self) -> tuple:
+        return Params, (self.plain(), self._name)
+
+    def plain(self) -> dict[str, Any]:
+        """The same values as ordinary dicts and lists, for JSON and fingerprints."""
+        return {key: thaw(value) for key, value in self._values.items()}
+
+
+def freeze(value: Any, name: str) -> Any:
+    """Params for a mapping, a tuple for a list, anything else unchanged."""
+    if isinstance(value, Mapping):
+        return Params(value, name)
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item, name) for item in value)
+    return value
+
+
+def thaw(value: Any) -> Any:
+    """The inverse of `freeze`."""
+    if isinstance(value, Params):
+        return value.plain()
+    if isinstance(value, tuple):
+        return [thaw(item) for item in value]
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML 1.2 file as a dict.
+
+    YAML 1.1 reads the `1e-05` that `dvc exp run -S lr=1e-5` writes as text; 1.2 reads it as a number.
+
+    Raises:
+        Fault: the file is missing, is not UTF-8 text, is not YAML or holds no mapping.
+    """
+    try:
+        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Fault(f"{path} is missing; run the command in the project's folder") from None
+    except UnicodeDecodeError as error:
+        raise Fault(f"{path} is not UTF-8 text (byte {error.start})") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise Fault(f"{path} is not YAML{where}: {getattr(error, 'problem', error)}") from None
+    if not isinstance(tree, dict):
+        raise Fault(f"{path} holds no mapping")
+    return tree
+
+
+def look_up(tree: Mapping[str, Any], dotted: str, file: str = "params.yaml") -> Any:
+    """The value at `a.b.c` of nested mappings, which were read from `file`.
+
+    Raises:
+        Fault: a part of the way is missing; the message lists what there is.
+    """
+    value: Any = tree
+    walked: list[str] = []
+    for part in dotted.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            there = ", ".join(map(str, value)) if isinstance(value, Mapping) else "a single value"
+            raise Fault(f"{file} has no {dotted!r}: {'.'.join(walked) or 'its top level'} holds {there}")
+        value = value[part]
+        walked.append(part)
+    return value
+
+
+def interpolate(text: str, tree: Mapping[str, Any]) -> str:
+    """`text` with each `${key}` replaced by its value in params.yaml, as DVC does."""
+    return REFERENCE.sub(lambda match: str(look_up(tree, match[1])), text)

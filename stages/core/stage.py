@@ -1,0 +1,160 @@
+"""How a room's command starts: with the params, deps and outs that dvc.yaml declares for it, and with nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from stages.core.faults import Fault
+from stages.core.params import Params, freeze, interpolate, look_up, read_yaml
+
+SCRATCH = Path(".scratch")  # locks and checkpoints: never an out, never tracked
+PR_SET_PDEATHSIG = 1  # Linux prctl(2)
+
+
+class Declared(dict[str, Any]):
+    """What dvc.yaml declares for a stage; anything else is an error at once and never a stale result."""
+
+    def __init__(self, stage: str, kind: str, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self._stage, self._kind = stage, kind
+
+    def __reduce__(self) -> tuple:
+        return Declared, (self._stage, self._kind, dict(self))
+
+    def __missing__(self, key: str) -> Any:
+        raise Fault(
+            f"stage {self._stage} asks for {self._kind} {key!r}, which dvc.yaml does not declare for it; "
+            f"declared: {', '.join(self) or 'none'}"
+        )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage as dvc.yaml declares it under the present params.yaml.
+
+    params: values by the text in dvc.yaml, as in `stage.params["recipes.${dataset}.cam"]`.
+    deps: data dependencies by file stem (`raw` is data/shapes/raw.zip); `${source}` is `source`. Code is left out.
+    outs: outs, metrics and plots by file stem.
+    code: the code dependencies.
+    """
+
+    name: str
+    params: Declared
+    deps: Declared
+    outs: Declared
+    code: tuple[Path, ...] = field(default=())
+
+
+def declared_name(text: str) -> str:
+    """The name by which a room knows a path of dvc.yaml: its stem, or the key of a path that is a `${key}` alone."""
+    return text[2:-1] if text.startswith("${") and text.endswith("}") else Path(text).stem
+
+
+def entry(item: str | dict[str, Any]) -> str:
+    """The path of an entry of dvc.yaml, which is text or a mapping of a path to its flags."""
+    return item if isinstance(item, str) else next(iter(item))
+
+
+def load(name: str, root: Path = Path()) -> Stage:
+    """Reads the declaration of stage `name` from dvc.yaml and its values from params.yaml, both in `root`.
+
+    Raises:
+        Fault: a file is missing or malformed, or a declared key is not in params.yaml.
+    """
+    tree = read_yaml(root / "params.yaml")
+    spec = look_up(read_yaml(root / "dvc.yaml"), f"stages.{name}", "dvc.yaml")
+
+    def paths(*kinds: str) -> dict[str, Path]:
+        texts = [entry(item) for kind in kinds for item in spec.get(kind, [])]
+        found = {declared_name(text): Path(interpolate(text, tree)) for text in texts if not is_code(text)}
+        if len(found) < sum(not is_code(text) for text in texts):
+            raise Fault(f"dvc.yaml: two paths of stage {name} have the same stem, so they have the same name")
+        return found
+
+    params = {
+        text: freeze(look_up(tree, interpolate(text, tree)), interpolate(text, tree))
+        for text in map(entry, spec.get("params", []))
+        if not text.endswith(".yaml")
+    }
+    code = tuple(Path(interpolate(text, tree)) for text in map(entry, spec.get("deps", [])) if is_code(text))
+    return Stage(
+        name,
+        Declared(name, "the key", params),
+        Declared(name, "the dependency", paths("deps")),
+        Declared(name, "the out", paths("outs", "metrics", "plots")),
+        code,
+    )
+
+
+def is_code(text: str) -> bool:
+    """Whether a path of dvc.yaml is a module of the pipeline."""
+    return text.startswith("stages/") and text.endswith(".py")
+
+
+def dataset_params(stage: Stage) -> Params:
+    """The chosen data set's own section."""
+    return stage.params["datasets.${dataset}"]
+
+
+def die_with_parent() -> None:
+    """Asks the kernel to end this process when its parent ends: no orphan writes beside the next run."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # the parent ended before the request
+        sys.exit(1)
+
+
+@contextmanager
+def locked(outs: dict[str, Path]) -> Iterator[None]:
+    """Holds a lock per output while the block runs.
+
+    Raises:
+        Fault: another process is writing one of them.
+    """
+    folder = SCRATCH / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        for path in outs.values():
+            lock = FileLock(folder / (str(path).replace(os.sep, "+") + ".lock"), timeout=0)
+            try:
+                stack.enter_context(lock)
+            except Timeout:
+                raise Fault(f"another process is writing {path}; wait for it or end it") from None
+        yield
+
+
+def run(name: str, work: Callable[[Stage], None]) -> None:
+    """Runs `work` as the command of stage `name` and ends the process with an honest exit code.
+
+    A Fault is printed as one message without a traceback (exit code 1), as is a full disk; Ctrl-C ends with 130. Any
+    other exception is a defect of ours and keeps its traceback.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    die_with_parent()
+    try:
+        stage = load(name)
+        with locked(stage.outs):
+            work(stage)
+    except Fault as fault:
+        sys.exit(f"sizewise {name}: {fault}")
+    except KeyboardInterrupt:
+        sys.stderr.write(f"sizewise {name}: stopped; `dvc repro` goes on from here\n")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(
+            f"sizewise {name}: no space left on the disk"
+            f"{f' for {error.filename}' if error.filename else ''}; free some and run `dvc repro` again"
+        )

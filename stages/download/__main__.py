@@ -1,0 +1,32 @@
+"""The command of stage `download`: an index of the raw data with a checksum per file, and pretrained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.core.stage import SCRATCH, Stage, dataset_params, run
+from stages.download.fetch import downloads_folder
+from stages.download.generate import check_generator, generate
+from stages.download.source import write_index
+from stages.download.weights import pretrained, write_weights
+
+
+def main(stage: Stage) -> None:
+    """Weights first: their absence shows at once, the checksums of a large source take a minute."""
+    data = dataset_params(stage)
+    name, source = stage.params["dataset"], Path(stage.params["source"])
+    generated = data.format == "shapes"
+    check_generator(name, generated, source)
+
+    encoder = stage.params["recipes.${dataset}.classifier.encoder"]
+    weights = stage.params["recipes.${dataset}.classifier.weights"]
+    write_weights(stage.outs["pretrained"], pretrained(weights, encoder, downloads_folder(SCRATCH)))
+
+    if generated:
+        generate(stage.outs["raw"], data)
+    else:
+        write_index(stage.outs["raw"], name, source, data)
+
+
+if __name__ == "__main__":
+    run("download", main)

@@ -1,0 +1,75 @@
+"""The generated data set as raw.zip: images, masks, instance maps, and their index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+
+import cv2
+
+from stages.core.dataset import RAW_PREFIX
+from stages.core.faults import Fault
+from stages.core.files import csv_text, encode_png, write_zip
+from stages.core.params import Params
+from stages.download import shapes
+from stages.download.source import INDEX_COLUMNS
+from stages.download.workers import process_map
+
+SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}  # enters each image's seed: a split's size changes no other split
+
+
+def check_generator(name: str, generated: bool, source: Path) -> None:
+    """Refuses a generated data set with a source of its own, and any other without one.
+
+    Raises:
+        Fault: `source` does not go with the data set.
+    """
+    default = source.absolute() == Path(shapes.__file__).absolute()
+    if generated and not default:
+        raise Fault(
+            f"data set {name} is generated, but source is {source}; "
+            f"choose the data set that belongs to it (-S dataset=NAME), or set source back to the generator's module"
+        )
+    if not generated and default:
+        raise Fault(
+            f"data set {name} is read from disk, but source is still {source}; "
+            f"set it to the data's folder, as in -S source=/abs/path/VOC2012"
+        )
+
+
+def render_files(data: Params, task: tuple[str, int]) -> dict[str, bytes]:
+    """Names and PNG bytes of one image, its mask and its instance map; `task` is (split, index)."""
+    split, index = task
+    arrays = shapes.render(data.seed, SPLIT_NUMBERS[split], index, data.image_size)
+    folders = ("images", "masks", "instances")
+    return {
+        f"{folder}/{split}_{index:05d}.png": encode_png(array) for folder, array in zip(folders, arrays, strict=True)
+    }
+
+
+def generate(path: Path, data: Params) -> None:
+    """Renders every split of `data` (seed, image_size, splits: {name: number of images}) to the zip `path`.
+
+    The zip holds images/ID.png, masks/ID.png, instances/ID.png (IDs as train_00012), index.csv and meta.json with the
+    class names, the background first. The bytes do not depend on the number of worker processes.
+
+    Raises:
+        Fault: a split has an unknown name.
+    """
+    unknown = [split for split in data.splits if split not in SPLIT_NUMBERS]
+    if unknown:
+        raise Fault(f"a generated data set has the splits {', '.join(SPLIT_NUMBERS)}, not {', '.join(unknown)}")
+    tasks = [(split, index) for split, count in data.splits.items() for index in range(count)]
+    cv2.setNumThreads(0)  # the workers are forked, and OpenCV's threads would not be there in them
+    rows = []
+    with write_zip(path) as archive:
+        for files in process_map(partial(render_files, data), tasks, "render"):
+            for name, content in files.items():
+                archive.bytes(name, content)
+                digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+                rows.append({"name": name, "location": RAW_PREFIX + name, "size": len(content), "md5": digest})
+        rows.sort(key=lambda row: row["name"])
+        archive.text("index.csv", csv_text(rows, INDEX_COLUMNS))
+        archive.text("meta.json", json.dumps({"classes": ["background", *shapes.CLASSES]}, indent=1) + "\n")

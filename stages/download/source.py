@@ -1,0 +1,123 @@
+"""A data set in a folder on disk: read in place, never copied; only an index with a checksum per file is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from stages.core.faults import Fault, combine
+from stages.core.files import csv_text, md5, write_zip
+from stages.core.params import Params
+from stages.download.workers import workers
+
+INDEX_COLUMNS = ("name", "location", "size", "md5")
+LISTS = "ImageSets/Segmentation"
+
+
+def voc_parts(data: Params) -> tuple[list[str], list[str]]:
+    """What a VOC folder must have and what is used if it is there; a folder ends with a slash."""
+    needed = ["JPEGImages/", f"{LISTS}/", *(f"{LISTS}/{name}.txt" for name in data.lists.values())]
+    needed += [f"{folder}/" for folder in data.masks]
+    if data.instances != "none":
+        needed.append(f"{data.instances}/")
+    if data.tags == "xml":
+        needed.append("Annotations/")
+    if data.tags == "file":
+        needed.append(data.tags_file)
+    return list(dict.fromkeys(needed)), ["Annotations/"]
+
+
+def folder_parts(data: Params) -> tuple[list[str], list[str]]:
+    """What a data set of format `folder` must have and what is used if it is there; a folder ends with a slash."""
+    needed = ["images/", "masks/", "classes.txt", "splits/"]
+    if data.tags == "file":
+        needed.append("tags.csv")
+    return needed, ["instances/", "tags.csv"]
+
+
+PARTS: dict[str, Callable[[Params], tuple[list[str], list[str]]]] = {"voc": voc_parts, "folder": folder_parts}
+
+
+def write_index(path: Path, name: str, source: Path, data: Params) -> None:
+    """Writes the zip `path` with index.csv: one row per file of `source` that the format uses, sorted by name.
+
+    Columns: name (path inside the source; of a tags file elsewhere, its own path), location (absolute path), size in
+    bytes, md5.
+
+    Raises:
+        Fault: the source or a part of it is missing, or files cannot be read; all of them are named.
+    """
+    needed, optional = PARTS[data.format](data)
+    check_parts(name, source, data.format, needed)
+    source = source.absolute()
+    files: dict[str, Path] = {}
+    for part in [*needed, *optional]:
+        files |= files_of(source, part)
+    names = sorted(files)
+    rows, faults = [], []
+    with ThreadPoolExecutor(workers()) as pool:
+        results = pool.map(checksum, (files[file] for file in names))
+        for file, result in zip(names, tqdm(results, "checksums", len(names), disable=None), strict=True):
+            if isinstance(result, OSError):
+                faults.append(f"{files[file]}: {result.strerror}")
+            else:
+                rows.append({"name": file, "location": str(files[file]), "size": result[0], "md5": result[1]})
+    if faults:
+        raise combine(f"files of data set {name} cannot be read", faults)
+    with write_zip(path) as archive:
+        archive.text("index.csv", csv_text(rows, INDEX_COLUMNS))
+
+
+def checksum(path: Path) -> tuple[int, str] | OSError:
+    """Size in bytes and md5 of a file, or why it cannot be read."""
+    try:
+        return path.stat().st_size, md5(path)
+    except OSError as error:
+        return error
+
+
+def files_of(source: Path, part: str) -> dict[str, Path]:
+    """The files right inside folder `part`, or `part` itself if it is a file, by name; hidden files are left out."""
+    path = source / part  # an absolute part replaces the source
+    if not part.endswith("/"):
+        return {part: path} if path.exists() else {}
+    if not path.is_dir():
+        return {}
+    with os.scandir(path) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
+    return {f"{part}{name}": path / name for name in names}
+
+
+def check_parts(name: str, source: Path, layout: str, needed: list[str]) -> None:
+    """Refuses a source that lacks a needed part.
+
+    Raises:
+        Fault: names the source, what it lacks, what the format needs, and a folder inside that has it all.
+    """
+    wanted = f"format {layout} needs {', '.join(needed)}"
+    if not source.exists():
+        raise Fault(f"source {source} of data set {name} does not exist; {wanted}")
+    if not source.is_dir():
+        raise Fault(f"source {source} of data set {name} is a file, not a folder; unpack it: {wanted}")
+    missing = [part for part in needed if not has(source, part)]
+    if not missing:
+        return
+    first = needed[0].rstrip("/")
+    inside = [
+        folder.absolute()
+        for pattern in (f"*/{first}", f"*/*/{first}")
+        for folder in sorted(path.parent for path in source.glob(pattern))
+        if all(has(folder, part) for part in needed)
+    ]
+    hint = f"; the data lies in {inside[0]}: set -S source={inside[0]}" if inside else ""
+    raise Fault(f"source {source} of data set {name} lacks {', '.join(missing)}; {wanted}{hint}")
+
+
+def has(source: Path, part: str) -> bool:
+    """Whether `part`, a folder if it ends with a slash and else a file, is in `source`."""
+    path = source / part
+    return path.is_dir() if part.endswith("/") else path.is_file()

@@ -1,0 +1,67 @@
+"""The command of stage `evaluate`: predictions -> metrics, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import chain
+
+from stages.core.dataset import Dataset
+from stages.core.device import workers
+from stages.core.faults import Fault
+from stages.core.files import ZipReader, atomic, encode_png, read_csv, write_csv, write_json
+from stages.core.stage import Stage, run
+from stages.evaluate import tables
+from stages.evaluate.contact_sheet import sample_ids, sheets
+from stages.evaluate.images import evaluate_images
+
+SHOWN = "val"  # its images have activation maps and pseudo masks, those of a test split have none
+
+
+def main(stage: Stage) -> None:
+    """Evaluates every predicted split; one without images (an empty balanced set) has no row."""
+    headline = stage.params["datasets.${dataset}.headline"]
+    dataset = Dataset(stage.deps["dataset"], stage.deps["raw"])
+    predictions = ZipReader(stage.deps["predictions"])
+    members: dict[str, list[str]] = json.loads(predictions.text("predict.json"))["splits"]
+    if headline not in members:
+        raise Fault(f"split {headline!r}, the headline of params.yaml, is not in predict.splits ({', '.join(members)})")
+    matrices, results = evaluate_images(dataset, predictions, members, workers())
+
+    splits = {
+        split: tables.split_scores(split, matrices[split], [results[image_id] for image_id in ids], dataset.info)
+        for split, ids in members.items()
+        if ids
+    }
+    rows = [tables.miou_row(scores, dataset) for scores in splits.values()]
+    per_class = chain.from_iterable(tables.per_class_rows(scores, dataset.info) for scores in splits.values())
+    by_size = tables.by_size_rows([results[image_id] for image_id in members[headline]])
+    confusion = tables.confusion_rows(splits[headline], dataset.info)
+    instances = tables.instance_rows(list(results.values()), dataset.info)
+    for name, content, columns in (
+        ("miou", rows, tables.MIOU_COLUMNS),
+        ("per_class", per_class, tables.PER_CLASS_COLUMNS),
+        ("iou_by_size", by_size, tables.BY_SIZE_COLUMNS),
+        ("confusion", confusion, tables.CONFUSION_COLUMNS),
+        ("instances", instances, tables.INSTANCE_COLUMNS),
+    ):
+        write_csv(stage.outs[name], content, columns)
+    inputs = (read_csv(stage.deps[name]) for name in ("pseudo_mask_scores", "size_error"))
+    write_json(stage.outs["summary"], tables.summary(rows, headline, *inputs))
+    draw_samples(stage, dataset, predictions)
+
+
+def draw_samples(stage: Stage, dataset: Dataset, predictions: ZipReader) -> None:
+    """Writes the contact sheets into an empty folder."""
+    folder = stage.outs["samples"]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    ids = sample_ids(dataset.ids(SHOWN), stage.params["evaluate"].samples)
+    cams, pseudo_masks = ZipReader(stage.deps["cam"]), ZipReader(stage.deps["pseudo_masks"])
+    for name, picture in sheets(dataset, ids, cams, pseudo_masks, predictions):
+        with atomic(folder / name) as temporary:
+            temporary.write_bytes(encode_png(picture))
+
+
+if __name__ == "__main__":
+    run("evaluate", main)

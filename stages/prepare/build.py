@@ -1,0 +1,125 @@
+"""A data set of any format -> dataset.zip, every file checked once and all faults told together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from stages.core.dataset import DatasetInfo, ImageRecord, write_header
+from stages.core.faults import combine
+from stages.core.files import write_zip
+from stages.core.params import Params
+from stages.prepare.folder import read_folder
+from stages.prepare.layout import Index, Layout
+from stages.prepare.shapes import read_shapes
+from stages.prepare.verify import PALETTE, verify
+from stages.prepare.voc import read_voc
+from stages.prepare.workers import process_map
+
+FORMATS: dict[str, Callable[[Index, Params, list[str]], Layout]] = {
+    "shapes": read_shapes,
+    "voc": read_voc,
+    "folder": read_folder,
+}
+SHOWN = 5
+
+
+def prepare(raw: Path, out: Path, name: str, data: Params) -> list[str]:
+    """Writes dataset.zip of the data set `name`, see `stages.core.dataset`.
+
+    Args:
+        raw: raw.zip of `download`.
+        out: the zip to write.
+        name: the data set's name.
+        data: its section of params.yaml.
+
+    Returns:
+        Notes for the person: images per split, tags that differ from the masks.
+
+    Raises:
+        Fault: anything about the data is wrong; every fault is listed with the file that it is in.
+    """
+    index = Index(raw)
+    faults: list[str] = []
+    layout = FORMATS[data.format](index, data, faults)
+    records: list[ImageRecord] = []
+    present: dict[str, tuple[int, ...]] = {}
+    with write_zip(out) as archive:
+        check = partial(verify, index.raw, len(layout.classes))
+        for entry, result in zip(layout.entries, process_map(check, layout.entries, "check"), strict=True):
+            faults += result.faults
+            if faults:  # nothing will be written, but every file is looked at
+                continue
+            image = entry.image
+            records.append(ImageRecord(entry.id, entry.splits, image.location, result.height, result.width, image.md5))
+            present[entry.id] = result.present
+            archive.bytes(f"masks/{entry.id}.png", result.mask)
+            if result.instances is not None:
+                archive.bytes(f"instances/{entry.id}.png", result.instances)
+        first = int(layout.background)
+        shown = {image_id: [label for label in labels if label >= first] for image_id, labels in present.items()}
+        tags = shown if layout.tags is None else layout.tags
+        faults = faults or class_faults(name, layout, records, present, tags)
+        if faults:
+            raise combine(f"data set {name} of {index.root()} cannot be used", faults)
+        info = DatasetInfo(
+            name=name,
+            classes=layout.classes,
+            background=layout.background,
+            palette=PALETTE,
+            size_bins=data.size_bins,
+            tags="masks" if layout.tags is None else data.tags,
+            masks=True,
+            instances=layout.instances,
+        )
+        write_header(archive, info, records, tags)
+    return notes(name, layout, records, shown, tags)
+
+
+def class_faults(
+    name: str,
+    layout: Layout,
+    records: list[ImageRecord],
+    present: dict[str, tuple[int, ...]],
+    tags: dict[str, list[int]],
+) -> list[str]:
+    """Classes that no training image has, as a tag or, for the background, as a pixel.
+
+    A subset of a known data set may lack some: those that `untrained` names are accepted.
+    """
+    accepted = layout.untrained or ()
+    faults = [
+        f"datasets.{name}.untrained names {entry}, which is no class; the classes are {', '.join(layout.classes)}"
+        for entry in accepted
+        if entry not in layout.classes
+    ]
+    train = [record.id for record in records if "train" in record.splits]
+    trained = {label for image_id in train for label in tags[image_id]}
+    if layout.background:
+        trained |= {0} & {label for image_id in train for label in present[image_id]}
+    missing = [entry for label, entry in enumerate(layout.classes) if label not in trained and entry not in accepted]
+    if missing:
+        choice = "" if layout.untrained is None else f", or, if that is meant, name them in datasets.{name}.untrained"
+        faults.append(f"no training image has {', '.join(missing)}; add some to the split train{choice}")
+    return faults
+
+
+def notes(
+    name: str,
+    layout: Layout,
+    records: list[ImageRecord],
+    shown: dict[str, list[int]],
+    tags: dict[str, list[int]],
+) -> list[str]:
+    """What a person may want to know about a data set that is in order."""
+    splits = dict.fromkeys(split for record in records for split in record.splits)
+    counts = [f"{sum(split in record.splits for record in records)} {split}" for split in splits]
+    lines = [f"{name}: {len(records)} images ({', '.join(counts)}), {len(layout.classes)} labels"]
+    if layout.untrained:
+        lines.append(f"{name}: no training image is expected to have {', '.join(layout.untrained)}")
+    if layout.tags is not None:
+        differ = [record.id for record in records if tags[record.id] != shown[record.id]]
+        examples = f", such as {', '.join(differ[:SHOWN])}" if differ else ""
+        lines.append(f"{name}: tags differ from the masks in {len(differ)} of {len(records)} images{examples}")
+    return lines

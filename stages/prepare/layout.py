@@ -1,0 +1,112 @@
+"""What each format's reader hands over: where every file lies and what it shall be checked against."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.core.dataset import RAW_PREFIX
+from stages.core.faults import Fault
+from stages.core.files import ZipReader
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file of the raw data: name inside the source, location (absolute path, or `raw:MEMBER` of raw.zip), md5."""
+
+    name: str
+    location: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of the data set with its mask and, where there is one, its instance map."""
+
+    id: str
+    splits: tuple[str, ...]
+    image: RawFile
+    mask: RawFile
+    instances: RawFile | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set before any image is opened.
+
+    classes: name of each label, label 0 first.
+    background: label 0 is the background and never a tag.
+    instances: instance maps are used.
+    tags: the labels tagged per id; None where they come from the masks.
+    untrained: classes that no training image has, known and accepted; None where a format knows no such thing.
+    """
+
+    classes: tuple[str, ...]
+    background: bool
+    entries: list[Entry]
+    instances: bool
+    tags: dict[str, list[int]] | None
+    untrained: tuple[str, ...] | None
+
+
+class Index:
+    """raw.zip of `download`: the files of a source by name, in the order of the index."""
+
+    def __init__(self, path: Path) -> None:
+        self.raw = ZipReader(path)
+        rows = self.raw.rows("index.csv")
+        self.files = {row["name"]: RawFile(row["name"], row["location"], row["md5"]) for row in rows}
+
+    def in_folder(self, folder: str) -> list[RawFile]:
+        """The files right inside `folder`."""
+        return [file for name, file in self.files.items() if name.rpartition("/")[0] == folder]
+
+    def lines(self, name: str) -> list[tuple[int, str]]:
+        """Number (from 1) and stripped text of each line of a text file that is not empty.
+
+        Raises:
+            Fault: the file is not in the index, changed since, cannot be read or is not UTF-8.
+        """
+        if name not in self.files:
+            raise Fault(f"{name} is not in the source; `download` indexed {len(self.files)} other files")
+        try:
+            text = read(self.raw, self.files[name]).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise Fault(f"{name} is not UTF-8 text (byte {error.start})") from None
+        except ValueError as error:
+            raise Fault(f"{name}: {error}") from None
+        numbered = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+        return [(number, line) for number, line in numbered if line]
+
+    def root(self) -> str:
+        """The source's folder, for messages; `raw.zip` for a generated set."""
+        for file in self.files.values():
+            if file.location.startswith(RAW_PREFIX):
+                return str(self.raw.path)
+            if file.location != file.name and file.location.endswith(file.name):
+                return file.location.removesuffix(file.name).rstrip("/")
+        return "an empty source"
+
+
+def read(raw: ZipReader, file: RawFile) -> bytes:
+    """A file's content.
+
+    Raises:
+        ValueError: it cannot be read, or is no longer what `download` indexed; the message does not repeat its name.
+    """
+    if file.location.startswith(RAW_PREFIX):
+        content = raw.bytes(file.location.removeprefix(RAW_PREFIX))
+    else:
+        try:
+            content = Path(file.location).read_bytes()
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from None
+    if md5_of(content) != file.md5:
+        raise ValueError("changed since `download` indexed it; run `dvc repro` again, which makes the index anew")
+    return content
+
+
+def md5_of(content: bytes) -> str:
+    """The md5 of bytes, to recognise a file, not to protect it."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -1,0 +1,154 @@
+"""Every file of one image, opened once: does it decode, do the sizes agree, are the label values known."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+from PIL.Image import DecompressionBombError
+
+from stages.core.dataset import INSTANCE_VOID, VOID
+from stages.core.files import ZipReader, encode_png
+from stages.prepare.layout import Entry, read
+from stages.prepare.palette import voc_palette
+
+PALETTE = voc_palette()
+IMAGE_MODES = ("L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
+LABEL_MODES = ("1", "L", "P", "I;16", "I;16B", "I;16L", "I")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY_STEP = {2: 85, 4: 17}  # Pillow stretches grey values of 2 and 4 bits to 0..255; labels are the values before that
+# What Pillow raises for broken files.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, DecompressionBombError)
+SHOWN = 8
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of an entry: its PNGs and facts, or the faults of its files.
+
+    height, width: of the image, in pixels.
+    mask, instances: PNG bytes of the label map (indexed) and of the instance map (16 bit).
+    present: the labels that have a pixel, void left out.
+    """
+
+    height: int = 0
+    width: int = 0
+    mask: bytes = b""
+    instances: bytes | None = None
+    present: tuple[int, ...] = ()
+    faults: list[str] = field(default_factory=list)
+
+
+def verify(raw: ZipReader, num_classes: int, entry: Entry) -> Verified:
+    """Opens the image, the mask and the instance map of `entry` and checks them against each other."""
+    faults: list[str] = []
+    size = attempt(faults, entry.image.name, lambda: image_size(read(raw, entry.image)))
+    mask = attempt(faults, entry.mask.name, lambda: label_map(read(raw, entry.mask), num_classes))
+    instances = None
+    if entry.instances is not None:
+        instances = attempt(faults, entry.instances.name, lambda: instance_map(read(raw, entry.instances)))
+    for file, array in ((entry.mask, mask), (entry.instances, instances)):
+        if size is not None and array is not None and array.shape != size:
+            faults.append(
+                f"{file.name}: {array.shape[0]} x {array.shape[1]} pixels (height x width), "
+                f"but its image {entry.image.name} has {size[0]} x {size[1]}"
+            )
+    if faults:
+        return Verified(faults=faults)
+    counts = np.bincount(mask.ravel(), minlength=VOID + 1)
+    return Verified(
+        *size,
+        encode_png(mask, PALETTE),
+        None if instances is None else encode_png(instances),
+        tuple(np.flatnonzero(counts[:VOID]).tolist()),
+    )
+
+
+def attempt(faults: list[str], name: str, work: Callable[[], Result]) -> Result | None:
+    """The result of `work()`; None, and a fault that names the file, if it raises a ValueError."""
+    try:
+        return work()
+    except ValueError as error:
+        faults.append(f"{name}: {error}")
+        return None
+
+
+def open_whole(content: bytes) -> Image.Image:
+    """A completely decoded image.
+
+    Raises:
+        ValueError: the bytes are not an image, or are cut off.
+    """
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except BROKEN as error:
+        reason = "no format that is known here" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise ValueError(f"not a whole image: {reason}") from None
+    return image
+
+
+def image_size(content: bytes) -> tuple[int, int]:
+    """Height and width of an image that has 8 bits per channel.
+
+    Raises:
+        ValueError: it does not decode, or has more bits, which would be cut to 8 unseen.
+    """
+    image = open_whole(content)
+    if image.mode not in IMAGE_MODES:
+        raise ValueError(f"an image of mode {image.mode}; convert it to 8 bits per channel, grey or RGB")
+    return image.height, image.width
+
+
+def integer_map(content: bytes) -> np.ndarray:
+    """The numbers in a PNG's pixels, palette indices if it has a palette, (H, W) of an integer type.
+
+    Raises:
+        ValueError: it does not decode, or has colours instead of labels.
+    """
+    image = open_whole(content)
+    if image.mode not in LABEL_MODES:
+        raise ValueError(f"an image of mode {image.mode}; a label map is an indexed or grey PNG, one label per pixel")
+    array = np.asarray(image)
+    array = array.astype(np.uint8) if array.dtype == bool else array
+    if content.startswith(PNG_SIGNATURE) and content[25] == 0:  # colour type: grey
+        array = array // GREY_STEP.get(content[24], 1)
+    return array
+
+
+def label_map(content: bytes, num_classes: int) -> np.ndarray:
+    """A mask, (H, W) uint8 with values below `num_classes` and 255 for void.
+
+    Raises:
+        ValueError: it does not decode, or holds other values; they are listed.
+    """
+    array = integer_map(content)
+    known = (array < num_classes) & (array >= 0) | (array == VOID)
+    if not known.all():
+        values = np.unique(array[~known]).tolist()
+        listed = ", ".join(map(str, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
+        plural = "s" if len(values) > 1 else ""
+        raise ValueError(f"label value{plural} {listed}; allowed are 0 to {num_classes - 1} and {VOID} (void)")
+    return array.astype(np.uint8)
+
+
+def instance_map(content: bytes) -> np.ndarray:
+    """An instance map, (H, W) uint16: 0 none, 65535 void. In a file of 8 bits, as VOC's, 255 is void.
+
+    Raises:
+        ValueError: it does not decode, or holds values beyond 16 bits.
+    """
+    array = integer_map(content)
+    if array.size and (array.min() < 0 or array.max() > INSTANCE_VOID):
+        raise ValueError(f"instance values {array.min()} to {array.max()}; allowed are 0 to {INSTANCE_VOID}")
+    result = array.astype(np.uint16)
+    if array.dtype == np.uint8:
+        result[array == VOID] = INSTANCE_VOID
+    return result

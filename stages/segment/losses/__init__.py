@@ -1,0 +1,1 @@
+"""One loss per file, each equal to its paper's equation."""

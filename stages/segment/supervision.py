@@ -1,0 +1,64 @@
+"""What a method reads for each training image: label maps, sizes or tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from stages.core.dataset import Dataset
+from stages.core.faults import Fault
+from stages.core.files import ZipReader, read_csv
+
+
+def label_maps(kind: str | None, dataset: Dataset, pseudo_masks: Path) -> Callable[[str], np.ndarray] | None:
+    """A function from an image's id to its label map (H, W) uint8; None where the method reads none.
+
+    kind: `masks`, `pseudo_masks` or None.
+
+    Raises:
+        Fault: the data set has no masks.
+    """
+    if kind == "masks":
+        if not dataset.info.masks:
+            raise Fault(f"data set {dataset.info.name} has no masks, which this method trains on; choose another method")
+        return dataset.mask
+    if kind == "pseudo_masks":
+        return PseudoMasks(pseudo_masks)
+    return None
+
+
+class PseudoMasks:
+    """Random access to the masks of `refine`, also from worker processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._zip = ZipReader(path)
+
+    def __call__(self, image_id: str) -> np.ndarray:
+        """The pseudo mask (H, W) uint8, 255 where it is uncertain."""
+        return self._zip.png(f"masks/{image_id}.png")
+
+
+def target_rows(kind: str | None, dataset: Dataset, ids: list[str], size_targets: Path) -> np.ndarray:
+    """A row per image, (len(ids), K) float32: `sizes`, `tags` (the background is always present) or None (no columns).
+
+    Raises:
+        Fault: an image has no size target.
+    """
+    if kind is None:
+        return np.zeros((len(ids), 0), np.float32)
+    rows = np.zeros((len(ids), dataset.num_classes), np.float32)
+    if kind == "tags":
+        rows[:, dataset.foreground.start :] = dataset.tag_matrix(ids)
+        if dataset.info.background:
+            rows[:, 0] = 1
+        return rows
+    position = {image_id: row for row, image_id in enumerate(ids)}
+    for line in read_csv(size_targets):
+        if line["id"] in position:
+            rows[position[line["id"]], int(line["class"])] = float(line["target"])
+    missing = [image_id for image_id, total in zip(ids, rows.sum(1), strict=True) if total == 0]
+    if missing:
+        raise Fault(f"{size_targets} has no sizes for {len(missing)} training images, {missing[0]} among them")
+    return rows

@@ -1,0 +1,1 @@
+"""Object sizes as training targets: measured, then corrupted."""

@@ -1,0 +1,19 @@
+"""The command of stage `size_targets`: relative object sizes, measured and corrupted."""
+
+from __future__ import annotations
+
+from stages.core.dataset import Dataset
+from stages.core.files import write_csv
+from stages.core.stage import Stage, run
+from stages.size_targets import errors, targets
+
+
+def main(stage: Stage) -> None:
+    """Writes size_targets.csv and size_error.csv."""
+    rows, error_rows = targets.make_targets(Dataset(stage.deps["dataset"]), stage.params["size_targets"])
+    write_csv(stage.outs["size_targets"], rows, targets.COLUMNS)
+    write_csv(stage.outs["size_error"], error_rows, errors.COLUMNS)
+
+
+if __name__ == "__main__":
+    run("size_targets", main)

@@ -1,0 +1,70 @@
+"""The size targets of the training images: measured, then corrupted as params.yaml says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from stages.core.dataset import Dataset, DatasetInfo
+from stages.core.faults import Fault
+from stages.core.params import Params
+from stages.size_targets.corrupt import corrupt, noise
+from stages.size_targets.errors import error_rows
+from stages.size_targets.measure import shares, split_pixels
+
+COLUMNS = ("id", "class", "name", "true", "target")
+SPLIT = "train"
+
+
+def make_targets(dataset: Dataset, params: Params) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of size_targets.csv and of size_error.csv.
+
+    Args:
+        dataset: its masks are read, not its images.
+        params: `source` (masks), `void` (excluded, included), `corruption` (none, relative_gaussian), and for the
+            latter `sigma`, `renormalise` and `seed`; see `measure.shares` and `corrupt.corrupt`.
+
+    Raises:
+        Fault: a value is none of these, or does not suit the data set.
+    """
+    for key, allowed in {"source": ("masks",), "void": ("excluded", "included")}.items():
+        if params[key] not in allowed:
+            raise Fault(f"no size_targets.{key} {params[key]!r}; there is {', '.join(allowed)}")
+    ids, info = dataset.ids(SPLIT), dataset.info
+    pixels = split_pixels(dataset, ids)
+    true = shares(pixels, params.void, info.background, ids)
+    target = corrupted(true, ids, params, info)
+    return list(target_rows(ids, true, target, info)), error_rows(true, target, pixels, info)
+
+
+def corrupted(true: np.ndarray, ids: list[str], params: Params, info: DatasetInfo) -> np.ndarray:
+    """The sizes (N, C) under `params.corruption`.
+
+    Raises:
+        Fault: there is no such corruption, or it does not suit the data set.
+    """
+    if params.corruption == "none":
+        return true
+    if params.corruption == "relative_gaussian":
+        draws = noise(ids, true.shape[1], params.seed)
+        return corrupt(true, draws, params.sigma, params.renormalise, info.background)
+    raise Fault(f"no size_targets.corruption {params.corruption!r}; there are none and relative_gaussian")
+
+
+def target_rows(ids: list[str], true: np.ndarray, target: np.ndarray, info: DatasetInfo) -> Iterator[dict[str, Any]]:
+    """A row per image and class in it; where there is a background it has a row in every image.
+
+    Shares have 9 significant digits, so that float32 sizes are exact and sum to 1 within rounding.
+    """
+    present = true > 0
+    present[:, : int(info.background)] = True
+    for row, label in zip(*np.nonzero(present), strict=True):
+        yield {
+            "id": ids[row],
+            "class": int(label),
+            "name": info.classes[label],
+            "true": f"{true[row, label]:.9g}",
+            "target": f"{target[row, label]:.9g}",
+        }

@@ -1,0 +1,27 @@
+"""The command of stage `track`: results -> MLflow and metrics/experiments.csv; see `stages.track.ledger`."""
+
+from pathlib import Path
+
+from stages.core import tracking
+from stages.core.experiment import current_experiment
+from stages.core.files import read_json
+from stages.core.params import read_yaml
+from stages.core.stage import Stage, run
+from stages.track import ledger, publish
+
+SMALL = (".csv", ".json", ".png")  # never a model or an archive: those are DVC's
+
+
+def main(stage: Stage) -> None:
+    """Adds the experiment's row to the table, then, unless SIZEWISE_TRACK=0, completes its MLflow run."""
+    experiment = current_experiment()
+    summary_path = stage.deps["summary"]
+    summary = read_json(summary_path)
+    ledger.gather(summary_path.with_name(ledger.FILE), [ledger.row_of(experiment, summary)])
+    if tracking.enabled():
+        md5s = publish.artifact_md5s(read_yaml(Path("dvc.lock")))
+        publish.publish(experiment, summary, md5s, publish.files_below(stage.deps.values(), SMALL))
+
+
+if __name__ == "__main__":
+    run("track", main)

@@ -1,0 +1,122 @@
+"""`python -m stages.track.table`: the README's result tables, from metrics/experiments.csv.
+
+Between `<!-- table:NAME -->` and `<!-- /table:NAME -->` stands one line per method and change of params on data set
+NAME: the mean over seeds and, for two seeds or more, the sample standard deviation. Where several experiments share
+method, params and seed, the last row counts, as the newest code's.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from stages.core.faults import Fault
+from stages.core.files import atomic
+from stages.track.ledger import FILE, METRICS, Row, gather
+
+README = Path("README.md")
+EXPERIMENTS = Path("metrics") / FILE
+HEADINGS = {
+    "miou": "mIoU",
+    "ia_miou": "IA-mIoU",
+    "ia_s": "IA small",
+    "ia_m": "IA medium",
+    "ia_l": "IA large",
+    "balanced_ia_miou": "balanced IA-mIoU",
+    "pseudo_mask_miou": "pseudo mask mIoU",
+    "size_error": "size error",
+}
+START = re.compile(r"<!-- table:([\w.-]+) -->\n")
+
+
+def mean_and_deviation(values: Iterable[str]) -> str:
+    """`0.612`, or `0.612 ± 0.010` (sample standard deviation) of two or more; a dash without a value.
+
+    Args:
+        values: cells of one metric; empty ones are left out.
+    """
+    numbers = [float(value) for value in values if value]
+    if not numbers:
+        return "–"
+    mean = f"{statistics.fmean(numbers):.3f}"
+    return mean if len(numbers) == 1 else f"{mean} ± {statistics.stdev(numbers):.3f}"
+
+
+def command(dataset: str, method: str, params: str) -> str:
+    """What `dvc exp run` was given, without the seed."""
+    changes = [f"dataset={dataset}", f"method={method}", *params.split()]
+    return "`" + " ".join(f"-S {change}" for change in changes) + "`"
+
+
+def table(rows: Iterable[Row], dataset: str) -> str:
+    """The table of a data set as Markdown, best mIoU first.
+
+    Args:
+        rows: the rows of all experiments, oldest first.
+        dataset: only its rows count.
+    """
+    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        if row["dataset"] == dataset:
+            groups.setdefault((row["method"], row["params"]), {})[row["seed"]] = row
+    if not groups:
+        return f"No experiment on {dataset} has finished yet.\n"
+
+    def order(item: tuple[tuple[str, str], dict[str, Row]]) -> tuple[float, tuple[str, str]]:
+        numbers = [float(row["miou"]) for row in item[1].values() if row["miou"]]
+        return -statistics.fmean(numbers) if numbers else float("inf"), item[0]
+
+    used = [key for key in METRICS if any(row[key] for seeds in groups.values() for row in seeds.values())]
+    lines = [
+        ["method", "`dvc exp run`", "seeds", *(HEADINGS[key] for key in used)],
+        ["---", "---", "---", *("---:" for _ in used)],
+    ]
+    for (method, params), seeds in sorted(groups.items(), key=order):
+        cells = [mean_and_deviation(row[key] for row in seeds.values()) for key in used]
+        lines.append([method, command(dataset, method, params), str(len(seeds)), *cells])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def fill(readme: str, rows: list[Row]) -> str:
+    """The README's text with every table made anew.
+
+    Raises:
+        Fault: there is no table, or a table has no end.
+    """
+    parts, position = [], 0
+    for match in START.finditer(readme):
+        end = readme.find(f"<!-- /table:{match[1]} -->", match.end())
+        if end < 0:
+            raise Fault(f"{README} has <!-- table:{match[1]} --> without <!-- /table:{match[1]} -->; add the end")
+        if match.start() < position:
+            raise Fault(f"{README} has <!-- table:{match[1]} --> inside another table; move it out")
+        parts += [readme[position : match.end()], table(rows, match[1])]
+        position = end
+    if not parts:
+        raise Fault(f"{README} has no <!-- table:NAME --> ... <!-- /table:NAME -->, where NAME is a data set")
+    return "".join(parts) + readme[position:]
+
+
+def main() -> None:
+    """Gathers the rows of all experiments and rewrites the README where a table changed.
+
+    Raises:
+        Fault: the README or a marker is missing.
+    """
+    if not README.exists():
+        raise Fault(f"{README} is missing; run the command in the project's folder")
+    readme = README.read_text(encoding="utf-8")
+    filled = fill(readme, gather(EXPERIMENTS))
+    if filled != readme:
+        with atomic(README) as temporary:
+            temporary.write_text(filled, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Fault as fault:
+        sys.exit(f"sizewise table: {fault}")

@@ -1,0 +1,89 @@
+"""A valid params.yaml with a data set of each format, and ways to break it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.check.validate import faults_of
+
+VALID = """
+dataset: drawn
+method: size_target
+source: generator.py
+seed: 0
+datasets:
+  drawn: {format: shapes, seed: 0, image_size: 96, splits: {train: 8, val: 4, test: 4}, size_bins: [256, 1024],
+    headline: test}
+  pascal: {format: voc, lists: {train: train_aug, val: val}, masks: [SegmentationClass], instances: none, tags: masks,
+    tags_file: none, size_bins: [1024, 9216], headline: val, untrained: []}
+  mine: {format: folder, background: false, tags: masks, size_bins: [1024, 9216], headline: val, untrained: []}
+recipes:
+  drawn: &recipe
+    classifier: {encoder: resnet50, weights: none, output_stride: 16, dropout: 0.0, loss: bce, epochs: 1,
+      batch_size: 16, optimizer: adamw, lr: 1e-05, head_lr_factor: 1, momentum: 0.9, weight_decay: 0, schedule: poly,
+      warmup: 0.1, precision: float32, batch_norm: train, validate_scale: 1.0, augment: &augment {resize: [64, 128],
+      crop: none, flip: true, rotate90: false, jitter: 0.2}}
+    cam: {scales: [1.0, 0.5], flip: true, stride: 4, batch_size: 32}
+    affinity: {kind: none}
+    refine:
+      foreground: 0.3
+      background: 0.05
+      crf: {kernels: {gaussian: {xy: 3, weight: 3}, bilateral: {xy: 50, rgb: 5, weight: 10}}, iterations: 10,
+        backend: pydensecrf, confidence: 0.7}
+    segmenter: {architecture: fcn, output_stride: 8, epochs: 3, batch_size: 16, optimizer: sgd, lr: 0.002,
+      head_lr_factor: 10, momentum: 0.9, weight_decay: 0.05, schedule: one_cycle, warmup: 0, precision: bfloat16,
+      batch_norm: frozen, validate_every: 1, validate_scale: 0.5, augment: *augment}
+    predict: {splits: [val], scales: [1.0], flip: true, batch_size: 32, crf: none}
+    methods: {full: {label_smoothing: 0.0}, pseudo_mask: {label_smoothing: 0.0}, size_target: {crf_weight: 1.0},
+      tags: {crf_weight: 0}}
+  pascal: *recipe
+  mine: *recipe
+methods: {full: {}, pseudo_mask: {}, size_target: {neighbours: 8, relaxation: bilinear},
+  tags: {neighbours: 4, relaxation: quadratic}}
+size_targets: {source: masks, void: excluded, corruption: relative_gaussian, sigma: 0.1, renormalise: background,
+  seed: 0}
+balance: {instances_per_cell: 20, seed: 0}
+evaluate: {samples: 12}
+"""
+
+Change = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where params.yaml lies, beside the generator that its source names."""
+    (tmp_path / "generator.py").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def change() -> Change:
+    """A function that returns the valid content with the values at some dotted keys replaced or, by `...`, removed."""
+
+    def changed(values: dict[str, Any]) -> dict[str, Any]:
+        tree = json.loads(json.dumps(YAML(typ="safe").load(VALID)))  # anchors become copies
+        tree["recipes"]["drawn"]["predict"]["splits"] = ["val", "test"]
+        for dotted, value in values.items():
+            *way, last = dotted.split(".")
+            section = tree
+            for key in way:
+                section = section[key]
+            if value is ...:
+                del section[last]
+            else:
+                section[last] = value
+        return tree
+
+    return changed
+
+
+@pytest.fixture
+def faults(change: Change, folder: Path) -> Callable[..., list[str]]:
+    """A function that returns the faults of the valid content with some values changed."""
+    return lambda values: faults_of(change(values), folder)

@@ -1,0 +1,98 @@
+"""What must hold between the sections of params.yaml."""
+
+from __future__ import annotations
+
+import pytest
+
+from stages.check import relations
+
+
+def test_unknown_data_set(faults):
+    line = "dataset: 'drwn' is not under datasets; there are: drawn, pascal, mine; did you mean 'drawn'?"
+    assert faults({"dataset": "drwn"}) == [line]
+
+
+def test_unknown_method(faults):
+    line = "method: 'fulll' is not a method; there are: full, pseudo_mask, size_target, tags; did you mean 'full'?"
+    assert faults({"method": "fulll"}) == [line]
+
+
+def test_every_data_set_has_a_recipe_and_every_recipe_a_data_set(change, folder):
+    tree = change({})
+    tree["recipes"]["pascla"] = tree["recipes"].pop("pascal")
+    assert relations.relation_faults(tree, folder) == [
+        "recipes: data set 'pascal' has no recipe of its name; did you mean 'pascla'?",
+        "recipes.pascla: there is no data set 'pascla'; there are: drawn, pascal, mine; did you mean 'pascal'?",
+    ]
+
+
+def test_predicted_splits_exist(faults):
+    line = "recipes.pascal.predict.splits: data set 'pascal' has no split 'vla'; it has train, val; did you mean 'val'?"
+    assert faults({"recipes.pascal.predict.splits": ["val", "vla"]}) == [line]
+
+
+def test_splits_that_lie_on_disk_are_left_to_prepare(faults):
+    assert faults({"recipes.mine.predict.splits": ["val", "hospital_b"]}) == []
+
+
+def test_the_headline_split_is_a_split_and_predicted(faults):
+    assert faults({"datasets.pascal.headline": "test"}) == [
+        "datasets.pascal.headline: must be one of lists (train, val), is 'test'",
+        "recipes.pascal.predict.splits: must hold 'test', the headline of data set 'pascal', is ['val']",
+    ]
+
+
+def test_a_generated_data_set_has_its_generator_as_source(faults, tmp_path):
+    line = (
+        "source: data set 'drawn' is generated, so its source is the generator's own module as params.yaml has it in "
+        "git, is {}"
+    )
+    for source in (str(tmp_path), "absent.py"):
+        assert faults({"source": source}) == [line.format(repr(source))]
+
+
+@pytest.mark.parametrize("source", ["generator.py", "VOC2012", "~/VOC2012"])
+def test_a_data_set_on_disk_has_an_absolute_source(faults, source):
+    line = (
+        "source: data set 'pascal' is read from disk, so source must be an absolute path, as in -S source=/abs/path, "
+        f"is {source!r}"
+    )
+    assert faults({"dataset": "pascal", "source": source}) == [line]
+
+
+def test_a_source_that_is_not_there(faults, tmp_path):
+    line = f"source: {tmp_path}/absent does not exist; it must be where the raw data of 'pascal' lie"
+    assert faults({"dataset": "pascal", "source": f"{tmp_path}/absent"}) == [line]
+    assert faults({"dataset": "pascal", "source": str(tmp_path)}) == []
+
+
+def test_sizes_and_crops_exclude_each_other_where_they_are_chosen(faults):
+    line = (
+        "recipes.drawn.segmenter.augment.crop: must be none for method size_target, because a crop changes the sizes "
+        "that it trains on, is 64"
+    )
+    crop = {"recipes.drawn.segmenter.augment.crop": 64}
+    assert faults(crop) == [line]
+    assert faults(crop | {"method": "full"}) == []
+
+
+def test_a_data_set_without_background(faults, tmp_path, monkeypatch):
+    chosen = {"dataset": "mine", "source": str(tmp_path), "method": "full"}
+    line = "size_targets.renormalise: must be all for data set 'mine', which has no background, is 'background'"
+    assert faults(chosen) == [line]
+    assert faults(chosen | {"size_targets.corruption": "none"}) == []
+    suits = chosen | {"size_targets.renormalise": "all"}
+    assert faults(suits) == []
+    included = "size_targets.void: must be excluded for data set 'mine', which has no background to count void in"
+    assert faults(suits | {"size_targets.void": "included"}) == [included]
+    monkeypatch.setattr(relations, "BACKGROUND", ("full",))
+    needs = "method: full needs a background, which data set 'mine' lacks (background: false); choose another"
+    assert faults(suits) == [needs]
+    assert faults({"method": "full"}) == []
+
+
+def test_relations_say_nothing_about_what_is_missing_or_of_another_type(folder):
+    names = ("dataset", "method", "source", "datasets", "recipes", "size_targets")
+    for value in (None, 3, [], {}, {"drawn": None}, {"drawn": {"predict": {"splits": 3}, "format": []}}):
+        relations.relation_faults(dict.fromkeys(names, value), folder)
+    assert relations.relation_faults({}, folder) == []

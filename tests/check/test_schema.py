@@ -1,0 +1,206 @@
+"""One wrong value anywhere in params.yaml is one line that says which, what is allowed and what was found."""
+
+from __future__ import annotations
+
+import pytest
+
+from stages.check import networks
+from stages.check.methods import BACKGROUND, WHOLE_VIEW, Methods, RecipeMethods
+
+LINES = [
+    ({"recipes.pascal.segmenter.lr": -1}, "recipes.pascal.segmenter.lr: must be > 0, is -1"),
+    ({"recipes.pascal.segmenter.lr": 0}, "recipes.pascal.segmenter.lr: must be > 0, is 0"),
+    ({"recipes.drawn.segmenter.lr": "0.1"}, "recipes.drawn.segmenter.lr: must be a number, is '0.1'"),
+    ({"recipes.drawn.segmenter.lr": True}, "recipes.drawn.segmenter.lr: must be a number, is true"),
+    ({"recipes.drawn.segmenter.lr": float("nan")}, "recipes.drawn.segmenter.lr: must be a finite number, is nan"),
+    ({"recipes.drawn.segmenter.lr": float("inf")}, "recipes.drawn.segmenter.lr: must be a finite number, is inf"),
+    ({"recipes.drawn.segmenter.lr": None}, "recipes.drawn.segmenter.lr: must be a number, is empty"),
+    ({"recipes.drawn.segmenter.epochs": 1.5}, "recipes.drawn.segmenter.epochs: must be a whole number, is 1.5"),
+    ({"recipes.drawn.segmenter.epochs": 3.0}, "recipes.drawn.segmenter.epochs: must be a whole number, is 3.0"),
+    ({"recipes.drawn.segmenter.epochs": 0}, "recipes.drawn.segmenter.epochs: must be > 0, is 0"),
+    ({"recipes.drawn.segmenter.warmup": 1}, "recipes.drawn.segmenter.warmup: must be < 1, is 1"),
+    ({"recipes.drawn.segmenter.output_stride": 4}, "recipes.drawn.segmenter.output_stride: must be 8, 16 or 32, is 4"),
+    (
+        {"recipes.drawn.segmenter.optimizer": "adam"},
+        "recipes.drawn.segmenter.optimizer: must be 'adamw' or 'sgd', is 'adam'; did you mean 'adamw'?",
+    ),
+    ({"recipes.mine.cam.flip": "true"}, "recipes.mine.cam.flip: must be true or false, is 'true'"),
+    ({"recipes.mine.cam.flip": 1}, "recipes.mine.cam.flip: must be true or false, is 1"),
+    ({"recipes.mine.cam.scales": 1.0}, "recipes.mine.cam.scales: must be a list, is 1.0"),
+    ({"recipes.mine.cam.scales": []}, "recipes.mine.cam.scales: must have at least 1 entries, is []"),
+    ({"recipes.mine.cam.scales": [1, -2]}, "recipes.mine.cam.scales[1]: must be > 0, is -2"),
+    ({"recipes.mine.cam": 3}, "recipes.mine.cam: must be a section, is 3"),
+    ({"recipes.mine": None}, "recipes.mine: must be a section, is empty"),
+    ({"datasets": []}, "datasets: must be a section, is []"),
+    ({"balance.seed": -1}, "balance.seed: must be >= 0, is -1"),
+    ({"seed": 2**32}, "seed: must be < 4294967296, is 4294967296"),
+    ({"source": ""}, "source: must not be empty, is ''"),
+    ({"method": None}, "method: must be text, is empty"),
+    ({"evaluate.samples": 1000}, "evaluate.samples: must be <= 100, is 1000"),
+    # sections of a choice
+    ({"recipes.mine.predict.crf": "off"}, "recipes.mine.predict.crf: must be none or a section of its own, is 'off'"),
+    ({"recipes.mine.predict.crf": None}, "recipes.mine.predict.crf: must be none or a section of its own, is empty"),
+    ({"recipes.mine.refine.crf.confidence": 1}, "recipes.mine.refine.crf.confidence: must be < 1, is 1"),
+    ({"recipes.mine.refine.crf.backend": "gpu"}, "recipes.mine.refine.crf.backend: must be 'pydensecrf', is 'gpu'"),
+    (
+        {"recipes.mine.refine.crf.kernels": {}},
+        "recipes.mine.refine.crf.kernels: must hold gaussian, bilateral or both, is a section",
+    ),
+    (
+        {"recipes.mine.refine.crf.kernels.gaussian": None},
+        "recipes.mine.refine.crf.kernels.gaussian: must be a section, is empty",
+    ),
+    (
+        {"recipes.mine.segmenter.augment.resize": "kept"},
+        "recipes.mine.segmenter.augment.resize: must be keep or the range [low, high] of the long side in pixels, "
+        "is 'kept'",
+    ),
+    (
+        {"recipes.mine.segmenter.augment.resize": [128, 64]},
+        "recipes.mine.segmenter.augment.resize: must be [low, high], is [128, 64]",
+    ),
+    (
+        {"recipes.mine.segmenter.augment.resize": [64]},
+        "recipes.mine.segmenter.augment.resize: must have at least 2 entries, is [64]",
+    ),
+    (
+        {"recipes.mine.segmenter.augment.resize": [0, 64]},
+        "recipes.mine.segmenter.augment.resize[0]: must be > 0, is 0",
+    ),
+    ({"recipes.mine.segmenter.augment.crop": -5}, "recipes.mine.segmenter.augment.crop: must be > 0, is -5"),
+    (
+        {"recipes.mine.segmenter.augment.crop": False},
+        "recipes.mine.segmenter.augment.crop: must be none or a whole number of pixels, is false",
+    ),
+    # data sets
+    (
+        {"datasets.pascal.format": "vok"},
+        "datasets.pascal.format: must be 'shapes', 'voc', 'folder', is 'vok'; did you mean 'voc'?",
+    ),
+    ({"datasets.pascal": 7}, "datasets.pascal: must be a section, is 7"),
+    ({"datasets.pascal.size_bins": [9, 9]}, "datasets.pascal.size_bins: must be increasing, is [9, 9]"),
+    ({"datasets.pascal.size_bins": [0, 9]}, "datasets.pascal.size_bins[0]: must be > 0, is 0"),
+    ({"datasets.pascal.size_bins": [1, 2, 3]}, "datasets.pascal.size_bins: must have at most 2 entries, is [1, 2, 3]"),
+    ({"datasets.drawn.splits.val": 0}, "datasets.drawn.splits.val: must be > 0, is 0"),
+    (
+        {"datasets.pascal.lists": {"train": "train", "val": "val", "balanced": "b"}},
+        "datasets.pascal.lists.balanced: the key must be another name: it stands for the size-balanced set, "
+        "is 'balanced'",
+    ),
+    (
+        {"datasets.pascal.masks": ["A", "A"]},
+        "datasets.pascal.masks: must not name anything twice, is ['A', 'A']",
+    ),
+    ({"datasets.pascal.lists": {"val": "val"}}, "datasets.pascal.lists: must name a list for train, is a section"),
+    (
+        {"datasets.pascal.tags": "file", "datasets.pascal.tags_file": "tags.txt"},
+        "datasets.pascal.tags_file: must be an absolute path where tags is file, is 'tags.txt'",
+    ),
+    # networks
+    (
+        {"recipes.drawn.classifier.encoder": "resnt50"},
+        "recipes.drawn.classifier.encoder: must be slim_resnet10, slim_resnet18, an encoder of "
+        "segmentation_models.pytorch or tu-NAME of timm, is 'resnt50'; did you mean 'resnet50'?",
+    ),
+    (
+        {"recipes.drawn.classifier.weights": "weights.pt"},
+        "recipes.drawn.classifier.weights: must be none, imagenet or the absolute path of a state dict, "
+        "is 'weights.pt'",
+    ),
+    (
+        {"recipes.drawn.segmenter.architecture": "torchvision/fcn_resnet101"},
+        "recipes.drawn.segmenter.architecture: must be built on the classifier's encoder (resnet50), "
+        "is 'torchvision/fcn_resnet101'",
+    ),
+    ({"recipes.drawn.refine.background": 0.4}, "recipes.drawn.refine.background: must be <= foreground (0.3), is 0.4"),
+    # keys
+    (
+        {"recipes.pascal.cam.stirde": 4},
+        "unknown key 'stirde' in recipes.pascal.cam; allowed: scales, flip, stride, batch_size; did you mean 'stride'?",
+    ),
+    ({"methods.full.foo": 4}, "unknown key 'foo' in methods.full; allowed: none"),
+    (
+        {"recipes.pascal.predict.crf": {"kernel": 1}},
+        "unknown key 'kernel' in recipes.pascal.predict.crf; allowed: kernels, iterations, backend; "
+        "did you mean 'kernels'?",
+    ),
+    (
+        {"datasets.mine.masks": "x"},
+        "unknown key 'masks' in datasets.mine; allowed: format, background, tags, size_bins, headline, untrained",
+    ),
+    (
+        {"zoo": 1},
+        "unknown key 'zoo' in the top level; allowed: dataset, method, source, seed, datasets, recipes, methods, "
+        "size_targets, balance, evaluate",
+    ),
+    ({"seed": ...}, "seed: is missing"),
+    ({"datasets.pascal.lists": ...}, "datasets.pascal.lists: is missing"),
+    ({"datasets.pascal.format": ...}, "datasets.pascal.format: is missing"),
+    ({"methods.tags": ...}, "methods.tags: is missing"),
+    ({"recipes.mine.methods.tags": ...}, "recipes.mine.methods.tags: is missing"),
+    (
+        {"recipes.mine.refine.crf.kernels.bilateral.rgb": ...},
+        "recipes.mine.refine.crf.kernels.bilateral.rgb: is missing",
+    ),
+]
+
+
+def test_the_valid_content_has_no_fault(faults):
+    assert faults({}) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "line"), LINES, ids=[line.partition(":")[0] + f" {n}" for n, (_, line) in enumerate(LINES)]
+)
+def test_a_fault_is_one_line(faults, values, line):
+    found = faults(values)
+    assert line in found
+    assert all("\n" not in entry for entry in found)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"recipes.drawn.segmenter.lr": 1},
+        {"recipes.drawn.classifier.encoder": "tu-convnext_tiny"},
+        {"recipes.drawn.classifier.weights": "/data/weights.pt"},
+        {"recipes.drawn.segmenter.architecture": "torchvision/deeplabv3_resnet50"},
+        {"recipes.drawn.refine.crf.kernels": {"bilateral": {"xy": 50, "rgb": 5, "weight": 10}}},
+        {
+            "recipes.drawn.predict.crf": {
+                "kernels": {"gaussian": {"xy": 3, "weight": 3}},
+                "iterations": 1,
+                "backend": "pydensecrf",
+            }
+        },
+        {"recipes.drawn.segmenter.augment.resize": "keep"},
+        {"recipes.pascal.segmenter.augment.crop": 321},
+        {"recipes.drawn.refine.background": 0.3},
+        {"datasets.pascal.tags": "file", "datasets.pascal.tags_file": "/data/tags.txt"},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_what_is_allowed(faults, values):
+    assert faults(values) == []
+
+
+def test_all_faults_at_once(faults):
+    found = faults({"seed": "x", "recipes.mine.cam.stride": 0, "datasets.pascal.foo": 1, "dataset": "drwn"})
+    assert len(found) == 4
+
+
+def test_the_names_of_networks_are_those_of_the_libraries():
+    import segmentation_models_pytorch as smp
+    import torchvision
+
+    from stages.core.networks import encoders
+
+    known = torchvision.models.list_models(module=torchvision.models.segmentation)
+    assert {*networks.OWN_ENCODERS, *networks.SMP_ENCODERS} == set(encoders.known)
+    assert set(networks.SMP_ARCHITECTURES) == set(smp.MODEL_ARCHITECTURES_MAPPING)
+    assert set(networks.TORCHVISION_ARCHITECTURES) == set(known)
+
+
+def test_the_tables_of_methods_name_methods():
+    assert list(Methods.model_fields) == list(RecipeMethods.model_fields)
+    assert {*WHOLE_VIEW, *BACKGROUND} <= set(Methods.model_fields)

@@ -1,0 +1,62 @@
+"""Networks by name: sizes, shared encoders, clear errors."""
+
+import pytest
+import torch
+
+from stages.core.faults import Fault
+from stages.core.networks.classification import ClassificationNet
+from stages.core.networks.encoders import build_encoder, freeze_batch_norm, load_encoder
+from stages.core.networks.segmentation import Segmenter
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "stride"),
+    [
+        ("fcn", "slim_resnet10", 8),
+        ("fcn_skip", "slim_resnet10", 8),
+        ("unet", "slim_resnet10", 16),
+        ("unet", "resnet18", 32),
+        ("deeplabv3plus", "resnet18", 16),
+        ("segformer", "mit_b0", 32),
+        ("torchvision/fcn_resnet50", "resnet50", 8),
+    ],
+)
+def test_logits_have_the_size_of_the_image_and_the_encoder_is_the_classifiers(architecture, encoder, stride):
+    segmenter = Segmenter(architecture, encoder, stride, 4).eval()
+    classifier = ClassificationNet(encoder, stride, 3)
+    load_encoder(segmenter.encoder, classifier.encoder.state_dict(), "the classifier")
+    with torch.inference_mode():
+        assert segmenter(torch.rand(1, 3, 50, 67)).shape == (1, 4, 50, 67)
+    for name, value in classifier.encoder.state_dict().items():
+        assert torch.equal(value, segmenter.encoder.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("name", ["slim_resnet10", "slim_resnet18", "resnet18", "tu-resnet10t"])
+@pytest.mark.parametrize("stride", [8, 16])
+def test_encoders_have_the_output_stride_that_was_asked_for(name, stride):
+    encoder = build_encoder(name, stride).eval()
+    features = encoder(torch.rand(1, 3, 64, 64))
+    assert features[-1].shape[1:] == (encoder.out_channels[-1], 64 // stride, 64 // stride)
+    assert [feature.shape[1] for feature in features] == list(encoder.out_channels)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder"), [("deeplab9", "resnet18"), ("fcn", "resnet9"), ("torchvision/fcn_resnet50", "resnet18")]
+)
+def test_what_cannot_be_built_is_named(architecture, encoder):
+    with pytest.raises(Fault, match=encoder):
+        Segmenter(architecture, encoder, 8, 2)
+
+
+def test_weights_that_do_not_fit_are_named():
+    state = build_encoder("slim_resnet10", 8).state_dict()
+    with pytest.raises(Fault, match="the weights of FILE do not fit"):
+        load_encoder(build_encoder("slim_resnet18", 8), state, "FILE")
+
+
+def test_frozen_batch_norm_keeps_its_statistics():
+    encoder = build_encoder("slim_resnet10", 8).train()
+    freeze_batch_norm(encoder)
+    before = {name: value.clone() for name, value in encoder.named_buffers()}
+    encoder(torch.rand(2, 3, 32, 32))
+    assert all(torch.equal(value, before[name]) for name, value in encoder.named_buffers())

@@ -1,0 +1,113 @@
+"""Pseudo masks of a small data set on disk: members, bytes, scores and faults."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages.core.dataset import Dataset, DatasetInfo, ImageRecord, write_header
+from stages.core.faults import Fault
+from stages.core.files import ZipReader, write_zip
+from stages.core.params import Params
+from stages.refine.pseudo_masks import write_pseudo_masks
+
+REFINE = Params({"foreground": 0.5, "background": 0.2, "crf": "none"})
+SMOOTH = Params(
+    {
+        "foreground": 0.5,
+        "background": 0.2,
+        "crf": {
+            "confidence": 0.7,
+            "kernels": {"bilateral": {"xy": 50, "rgb": 5, "weight": 10}},
+            "iterations": 3,
+            "backend": "pydensecrf",
+        },
+    }
+)
+SPLITS = {"b": ("train",), "a": ("train", "val"), "c": ("val",), "t": ("test",)}
+TAGS = {"b": [1, 2], "a": [2], "c": [], "t": [1]}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> tuple[Dataset, Path]:
+    """Four images of 8 x 12 whose left half is class 1 where tagged, and right half class 2; exact activation maps."""
+    random = np.random.default_rng(0)
+    palette = tuple((n, 255 - n, n // 2) for n in range(256))
+    info = DatasetInfo("few", ("background", "cat", "dog"), True, palette, (2, 5), "masks", True, False)
+    records = [ImageRecord(key, splits, f"raw:{key}.png", 8, 12, "") for key, splits in SPLITS.items()]
+    with (
+        write_zip(tmp_path / "raw.zip") as raw,
+        write_zip(tmp_path / "dataset.zip") as dataset,
+        write_zip(tmp_path / "cam.zip") as cams,
+    ):
+        write_header(dataset, info, records, TAGS)
+        for key, tags in TAGS.items():
+            mask = np.zeros((8, 12), np.uint8)
+            for label in tags:
+                mask[:, 6 * (label - 1) : 6 * label] = label
+            raw.png(f"{key}.png", random.integers(0, 256, (8, 12, 3), dtype=np.uint8))
+            dataset.png(f"masks/{key}.png", mask)
+            cams.array(f"{key}.npy", np.stack([mask == label for label in [0, *tags]])[1:].astype(np.uint8) * 255)
+    return Dataset(tmp_path / "dataset.zip", tmp_path / "raw.zip"), tmp_path / "cam.zip"
+
+
+def test_members_and_scores_of_exact_maps(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, cams = data
+    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE, 1)
+    archive = ZipReader(tmp_path / "out.zip")
+    assert archive.names() == ["masks/b.png", "masks/a.png", "masks/c.png"]
+    for image_id in "bac":
+        np.testing.assert_array_equal(archive.png(f"masks/{image_id}.png"), dataset.mask(image_id))
+    assert [(row["split"], row["class"]) for row in rows] == [
+        (split, name) for split in ("train", "val") for name in ("background", "cat", "dog", "mean")
+    ]
+    assert [row["iou"] for row in rows if row["class"] == "mean"] == [1, 1]
+    assert [row["void"] for row in rows if row["class"] == "mean"] == [0, 0]
+
+
+def test_scores_are_pooled_over_pixels_of_a_split(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    """Image a's map is cut to half: of dog's 96 pixels in train 24 are missed; in val, of 48, 24."""
+    dataset, cams = data
+    cut = np.zeros((1, 8, 12), np.uint8)
+    cut[0, 4:, 6:] = 255
+    with write_zip(tmp_path / "cut.zip") as archive:
+        for image_id in "bc":
+            archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
+        archive.array("a.npy", cut)
+    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", REFINE, 1)
+    dog = {row["split"]: row["iou"] for row in rows if row["class"] == "dog"}
+    background = {row["split"]: row["iou"] for row in rows if row["class"] == "background"}
+    assert dog == pytest.approx({"train": 72 / 96, "val": 24 / 48})
+    assert background == pytest.approx({"train": 48 / 72, "val": 144 / 168})
+
+
+def test_masks_are_indexed_pngs_with_the_palette(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    write_pseudo_masks(tmp_path / "out.zip", *data, REFINE, 1)
+    with Image.open(BytesIO(ZipReader(tmp_path / "out.zip").bytes("masks/b.png"))) as image:
+        assert image.mode == "P"
+        assert image.getpalette()[3:6] == [1, 254, 0]
+
+
+def test_any_number_of_workers_gives_the_same_bytes(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    results = {}
+    for jobs in (1, 2):
+        path = tmp_path / f"{jobs}.zip"
+        results[jobs] = (write_pseudo_masks(path, *data, SMOOTH, jobs), path.read_bytes())
+    assert repr(results[1]) == repr(results[2])
+
+
+def test_maps_of_another_data_set_are_refused(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, cams = data
+    with write_zip(tmp_path / "other.zip") as archive:
+        archive.array("b.npy", ZipReader(cams).array("a.npy"))
+    with pytest.raises(Fault, match="holds 1 maps of image b, which has 2 tags"):
+        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", REFINE, 1)
+    with write_zip(tmp_path / "other.zip") as archive:
+        archive.text("cam.json", "{}")
+    with pytest.raises(Fault, match="has no member 'b.npy'"):
+        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", REFINE, 1)
+    assert not (tmp_path / "out.zip").exists()

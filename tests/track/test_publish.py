@@ -1,0 +1,74 @@
+"""The final results in MLflow."""
+
+from pathlib import Path
+
+import pytest
+from stages.core import tracking
+from stages.core.experiment import Experiment
+from stages.core.faults import Fault
+from stages.track import publish
+
+LOCK = {
+    "stages": {
+        "segment": {"outs": [{"path": "models/m.pt", "md5": "aa", "size": 1}], "deps": [{"path": "x", "md5": "bb"}]},
+        "evaluate": {"outs": [{"path": "metrics/samples", "md5": "cc.dir"}, {"path": "metrics/a.csv", "md5": "dd"}]},
+        "track": {"cmd": "python -m stages.track"},
+    }
+}
+MD5S = {"metrics/a.csv": "dd", "metrics/samples": "cc.dir", "models/m.pt": "aa"}
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("SIZEWISE_TRACK", raising=False)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("metrics/a.csv", "metrics/samples/00.png", "metrics/samples/01.png", "models/m.pt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(name)
+    return tmp_path
+
+
+def test_md5s_are_those_of_the_outs():
+    assert publish.artifact_md5s(LOCK) == MD5S
+    assert publish.artifact_md5s({}) == {}
+
+
+def test_small_files_are_chosen_by_suffix(workspace):
+    paths = [Path("metrics/a.csv"), Path("metrics/samples"), Path("models/m.pt")]
+    assert publish.files_below(paths, (".csv", ".png")) == [
+        (Path("metrics/a.csv"), ""),
+        (Path("metrics/samples/00.png"), "samples"),
+        (Path("metrics/samples/01.png"), "samples"),
+    ]
+
+
+def test_everything_final_is_on_the_experiments_run(workspace):
+    experiment = Experiment("lr-1", "c" * 40, {"seed": 0, "lr": 1e-05})
+    with tracking.open_store() as store:
+        parent = tracking.parent_run(store, experiment)  # as a training stage made it
+    files = [(Path("metrics/a.csv"), ""), (Path("metrics/samples/00.png"), "samples")]
+    summary = {"miou": 0.5, "ia_s": None}
+    assert publish.publish(experiment, summary, MD5S, files) == parent
+    assert publish.publish(experiment, summary | {"miou": 0.75}, MD5S, files) == parent
+    run = store.client.get_run(parent)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"miou": 0.75}
+    assert run.data.params == {"seed": "0", "lr": "1e-05"}
+    assert {key: value for key, value in run.data.tags.items() if key.startswith("md5.")} == {
+        f"md5.{path}": md5 for path, md5 in MD5S.items()
+    }
+    assert (run.data.tags["git.base"], run.data.tags["sizewise.experiment"]) == ("c" * 40, "lr-1")
+    assert [file.path for file in store.client.list_artifacts(parent)] == ["a.csv", "samples"]
+    assert [file.path for file in store.client.list_artifacts(parent, "samples")] == ["samples/00.png"]
+    assert len(store.client.search_runs([store.experiment_id])) == 1
+
+
+def test_a_server_that_is_down_is_a_fault(workspace, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@127.0.0.1:9")
+    with pytest.raises(
+        Fault, match=r"cannot be written to MLflow \(http://127\.0\.0\.1:9: .*start the server"
+    ) as fault:
+        publish.publish(Experiment("x", "none", {}), {"miou": 1.0}, {}, [])
+    assert "secret" not in str(fault.value)

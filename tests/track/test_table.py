@@ -1,0 +1,82 @@
+"""The README's result tables."""
+
+from pathlib import Path
+
+import pytest
+from stages.core.faults import Fault
+from stages.track import ledger, table
+
+README = (
+    "# Title\n\n<!-- table:tiny -->\nold\n<!-- /table:tiny -->\n\ntext\n<!-- table:voc -->\n<!-- /table:voc -->\nend\n"
+)
+
+
+def row(method, seed, miou, **cells):
+    base = {"experiment": f"{method}{seed}", "dataset": "tiny", "method": method, "seed": str(seed), "miou": str(miou)}
+    return dict.fromkeys(ledger.COLUMNS, "") | base | cells
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("README.md").write_text(README)
+    ledger.gather(table.EXPERIMENTS, [row("full", 0, 0.6), row("full", 1, 0.7), row("tags", 0, 0.2, ia_s="0.125")])
+
+
+def test_tables_are_filled_and_filling_again_changes_nothing():
+    table.main()
+    filled = Path("README.md").read_text()
+    # Mean 0.65; sample deviation sqrt((0.05^2 + 0.05^2) / 1) = 0.0707.
+    assert filled == (
+        "# Title\n\n<!-- table:tiny -->\n"
+        "| method | `dvc exp run` | seeds | mIoU | IA small |\n"
+        "| --- | --- | --- | ---: | ---: |\n"
+        "| full | `-S dataset=tiny -S method=full` | 2 | 0.650 ± 0.071 | – |\n"
+        "| tags | `-S dataset=tiny -S method=tags` | 1 | 0.200 | 0.125 |\n"
+        "<!-- /table:tiny -->\n\ntext\n<!-- table:voc -->\n"
+        "No experiment on voc has finished yet.\n"
+        "<!-- /table:voc -->\nend\n"
+    )
+    table.main()
+    assert Path("README.md").read_text() == filled
+
+
+def test_the_newest_row_of_a_seed_counts():
+    rows = [row("full", 0, 0.1, commit="a"), row("full", 0, 0.3, commit="b")]
+    assert "| 1 | 0.300 |" in table.table(rows, "tiny")
+
+
+def test_changed_params_make_a_line_of_their_own_best_first():
+    rows = [row("full", 0, 0.1), row("full", 0, 0.3, params="a.b=1 c=[1,2]"), row("full", 0, 0.2, dataset="other")]
+    lines = table.table(rows, "tiny").splitlines()[2:]
+    assert [line.split("|")[2].strip() for line in lines] == [
+        "`-S dataset=tiny -S method=full -S a.b=1 -S c=[1,2]`",
+        "`-S dataset=tiny -S method=full`",
+    ]
+
+
+def test_an_experiment_without_the_metric_comes_last():
+    rows = [row("tags", 0, ""), row("full", 0, 0.0)]
+    assert [line.split("|")[1].strip() for line in table.table(rows, "tiny").splitlines()[2:]] == ["full", "tags"]
+
+
+@pytest.mark.parametrize(
+    ("readme", "message"),
+    [
+        ("# Title\n", "has no <!-- table:NAME -->"),
+        ("<!-- table:tiny -->\n", "without <!-- /table:tiny -->"),
+        ("<!-- table:a -->\n<!-- table:b -->\n<!-- /table:b -->\n<!-- /table:a -->\n", "inside another table"),
+    ],
+)
+def test_a_broken_marker_is_a_fault_and_changes_nothing(readme, message):
+    Path("README.md").write_text(readme)
+    with pytest.raises(Fault, match=message):
+        table.main()
+    assert Path("README.md").read_text() == readme
+
+
+def test_a_missing_readme_is_a_fault():
+    Path("README.md").unlink()
+    with pytest.raises(Fault, match=r"README\.md is missing"):
+        table.main()
