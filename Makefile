@@ -34,7 +34,7 @@ verify: .venv/installed ## whether the committed results belong to the committed
 	dvc repro --dry --allow-missing
 
 ui: .venv/installed ## MLflow in the browser, on this machine only
-	mkdir -p .mlflow
+	@test -f .mlflow/mlflow.db || { echo "there are no runs yet: make repro writes the first"; exit 1; }
 	mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///.mlflow/mlflow.db
 
 # What follows installs, and only where a requirements file is newer than what was installed.

@@ -41,7 +41,7 @@ class DatasetInfo:
     palette: 256 RGB triples for indexed PNGs.
     size_bins: areas in pixels; an instance is small below the first, large from the second on, else medium.
     tags: where the image tags come from: masks, xml or file.
-    masks, instances: masks and instance maps exist (for all images or for none).
+    masks, instances: masks exist, for all images or for none; instance maps exist, for evaluated images at least.
     """
 
     name: str
@@ -142,10 +142,9 @@ class Dataset:
         return self._zip.png(f"masks/{image_id}.png")
 
     def instances(self, image_id: str) -> np.ndarray | None:
-        """The instance map, (H, W) uint16, 0 none, 65535 void; None where the data set has none."""
-        if not self.info.instances:
-            return None
-        return self._zip.png(f"instances/{image_id}.png").astype(np.uint16)
+        """The instance map, (H, W) uint16, 0 none, 65535 void; None where the image has none."""
+        name = f"instances/{image_id}.png"
+        return self._zip.png(name).astype(np.uint16) if name in self._zip else None
 
     def tags(self, image_id: str) -> np.ndarray:
         """The tagged labels, sorted int64, never the background."""

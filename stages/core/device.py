@@ -17,11 +17,6 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
-def workers() -> int:
-    """Number of worker processes: `SIZEWISE_JOBS`, else one per CPU that this process may use."""
-    return int(os.environ.get("SIZEWISE_JOBS") or len(os.sched_getaffinity(0)))
-
-
 def memory_format(where: torch.device) -> torch.memory_format:
     """Channels last on a GPU, whose convolutions are faster so; the ordinary format on a CPU."""
     return torch.channels_last if where.type == "cuda" else torch.contiguous_format

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from stages.core.dataset import Dataset
-from stages.core.device import device, memory_format, workers
+from stages.core.device import device, memory_format
+from stages.core.pool import workers
 from stages.core.transforms import normalise
 
 

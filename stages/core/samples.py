@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from stages.core.dataset import VOID, Dataset
-from stages.core.device import workers
 from stages.core.params import Params
+from stages.core.pool import workers
 from stages.core.transforms import augment, pad_batch, valid_pixels
 
 

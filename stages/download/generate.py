@@ -7,15 +7,14 @@ import json
 from functools import partial
 from pathlib import Path
 
-import cv2
 
 from stages.core.dataset import RAW_PREFIX
 from stages.core.faults import Fault
 from stages.core.files import csv_text, encode_png, write_zip
 from stages.core.params import Params
+from stages.core.pool import process_map
 from stages.download import shapes
 from stages.download.source import INDEX_COLUMNS
-from stages.download.workers import process_map
 
 SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}  # enters each image's seed: a split's size changes no other split
 
@@ -62,10 +61,9 @@ def generate(path: Path, data: Params) -> None:
     if unknown:
         raise Fault(f"a generated data set has the splits {', '.join(SPLIT_NUMBERS)}, not {', '.join(unknown)}")
     tasks = [(split, index) for split, count in data.splits.items() for index in range(count)]
-    cv2.setNumThreads(0)  # the workers are forked, and OpenCV's threads would not be there in them
     rows = []
     with write_zip(path) as archive:
-        for files in process_map(partial(render_files, data), tasks, "render"):
+        for files in process_map(partial(render_files, data), tasks, "render", len(tasks)):
             for name, content in files.items():
                 archive.bytes(name, content)
                 digest = hashlib.md5(content, usedforsecurity=False).hexdigest()

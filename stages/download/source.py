@@ -12,7 +12,7 @@ from tqdm import tqdm
 from stages.core.faults import Fault, combine
 from stages.core.files import csv_text, md5, write_zip
 from stages.core.params import Params
-from stages.download.workers import workers
+from stages.core.pool import workers
 
 INDEX_COLUMNS = ("name", "location", "size", "md5")
 LISTS = "ImageSets/Segmentation"

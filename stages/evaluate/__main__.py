@@ -7,7 +7,6 @@ import shutil
 from itertools import chain
 
 from stages.core.dataset import Dataset
-from stages.core.device import workers
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, atomic, encode_png, read_csv, write_csv, write_json
 from stages.core.stage import Stage, run
@@ -26,7 +25,7 @@ def main(stage: Stage) -> None:
     members: dict[str, list[str]] = json.loads(predictions.text("predict.json"))["splits"]
     if headline not in members:
         raise Fault(f"split {headline!r}, the headline of params.yaml, is not in predict.splits ({', '.join(members)})")
-    matrices, results = evaluate_images(dataset, predictions, members, workers())
+    matrices, results = evaluate_images(dataset, predictions, members)
 
     splits = {
         split: tables.split_scores(split, matrices[split], [results[image_id] for image_id in ids], dataset.info)

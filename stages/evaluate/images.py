@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from multiprocessing import get_context
 
 import numpy as np
-from tqdm import tqdm
 
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader
 from stages.core.metrics.confusion import confusion_matrix
 from stages.core.metrics.instances import dataset_instances
-from stages.core.stage import die_with_parent
+from stages.core.pool import process_map
 from stages.evaluate.ia_miou import background_iou, instance_ious
-
-SERIAL = 256  # images that one process finishes before a pool has started
-CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -67,12 +61,12 @@ def evaluate_image(dataset: Dataset, predictions: ZipReader, image_id: str) -> t
 
 
 def evaluate_images(
-    dataset: Dataset, predictions: ZipReader, splits: Mapping[str, Sequence[str]], jobs: int
+    dataset: Dataset, predictions: ZipReader, splits: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, np.ndarray], dict[str, ImageResult]]:
-    """Evaluates every image of the splits once, in `jobs` processes when there are many.
+    """Evaluates every image of the splits once, in worker processes when there are many.
 
     Returns:
-        Each split's confusion matrix (C, C + 1) int64 and each image's result by id, the same for any `jobs`.
+        Each split's confusion matrix (C, C + 1) int64 and each image's result by id.
 
     Raises:
         Fault: the data set has no masks, or see `evaluate_image`.
@@ -83,20 +77,10 @@ def evaluate_images(
     members = {split: set(ids) for split, ids in splits.items()}
     ids = list(dict.fromkeys(chain.from_iterable(splits.values())))
     results = {}
-    for matrix, result in tqdm(_stream(dataset, predictions, ids, jobs), total=len(ids), unit="image", disable=None):
+    for matrix, result in process_map(partial(evaluate_image, dataset, predictions), ids, "evaluate", len(ids)):
         results[result.id] = result
         for split, ids_of_split in members.items():
             if result.id in ids_of_split:
                 matrices[split] += matrix
     return matrices, results
 
-
-def _stream(
-    dataset: Dataset, predictions: ZipReader, ids: list[str], jobs: int
-) -> Iterator[tuple[np.ndarray, ImageResult]]:
-    work = partial(evaluate_image, dataset, predictions)
-    if jobs == 1 or len(ids) <= SERIAL:
-        yield from map(work, ids)
-        return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), die_with_parent) as pool:
-        yield from pool.map(work, ids, chunksize=CHUNK)

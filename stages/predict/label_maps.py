@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +12,12 @@ from tqdm import tqdm
 
 from stages.core.dataset import Dataset
 from stages.core.dense_crf import dense_crf
-from stages.core.device import device, workers
+from stages.core.device import device
 from stages.core.files import write_zip
 from stages.core.inference import average_softmax, group_by_size, image_batches
 from stages.core.networks.segmentation import Segmenter
 from stages.core.params import Params
+from stages.core.pool import process_map
 
 
 @torch.inference_mode()
@@ -34,39 +32,28 @@ def probability_maps(
         yield from zip(group, pictures, probabilities, strict=True)
 
 
-def decide(image: np.ndarray, probabilities: np.ndarray, crf: Params) -> np.ndarray:
-    """The label map (H, W) uint8 after a dense CRF."""
-    return dense_crf(image, probabilities, crf).argmax(0).astype(np.uint8)
+class Decide:
+    """The label map (H, W) uint8 of an image's probabilities after a dense CRF."""
+
+    def __init__(self, crf: Params) -> None:
+        self.crf = crf
+
+    def __call__(self, item: tuple[str, np.ndarray, np.ndarray]) -> tuple[str, np.ndarray]:
+        """item: id, image (H, W, 3) uint8, probabilities (K, H, W) float32."""
+        image_id, image, probabilities = item
+        return image_id, dense_crf(image, probabilities, self.crf).argmax(0).astype(np.uint8)
 
 
 def label_maps(
     network: Segmenter, dataset: Dataset, ids: list[str], recipe: Params
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Each image's predicted label map, (H, W) uint8, in the order of size and id."""
+    """Each image's id and predicted label map, (H, W) uint8, in the order of size and id."""
     stream = probability_maps(network, dataset, ids, recipe)
-    if recipe.crf == "none":
-        for image_id, _, probabilities in stream:
-            yield image_id, probabilities.argmax(0).astype(np.uint8)
+    if recipe.crf != "none":
+        yield from process_map(Decide(recipe.crf), stream, "predict", len(ids))
         return
-    with ProcessPoolExecutor(workers(), get_context("spawn")) as pool:
-        yield from ordered(pool, partial(decide, crf=recipe.crf), stream, 4 * workers())
-
-
-def ordered(
-    pool: ProcessPoolExecutor,
-    work: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    stream: Iterator[tuple[str, np.ndarray, np.ndarray]],
-    ahead: int,
-) -> Iterator[tuple[str, np.ndarray]]:
-    """`work` on each item of `stream` in the pool, in order, with at most `ahead` items in memory."""
-    waiting = []
-    for image_id, image, probabilities in stream:
-        waiting.append((image_id, pool.submit(work, image, probabilities)))
-        if len(waiting) == ahead:
-            first, future = waiting.pop(0)
-            yield first, future.result()
-    for image_id, future in waiting:
-        yield image_id, future.result()
+    for image_id, _, probabilities in tqdm(stream, "predict", len(ids), disable=None):
+        yield image_id, probabilities.argmax(0).astype(np.uint8)
 
 
 def write_predictions(
@@ -76,7 +63,5 @@ def write_predictions(
     ids = list(dict.fromkeys(image_id for members in splits.values() for image_id in members))
     with write_zip(path) as archive:
         archive.text("predict.json", json.dumps({"splits": splits}) + "\n")
-        for image_id, labels in tqdm(
-            label_maps(network, dataset, ids, recipe), total=len(ids), unit="image", disable=None
-        ):
+        for image_id, labels in label_maps(network, dataset, ids, recipe):
             archive.png(f"masks/{image_id}.png", labels, dataset.info.palette)

@@ -10,12 +10,12 @@ from stages.core.dataset import DatasetInfo, ImageRecord, write_header
 from stages.core.faults import combine
 from stages.core.files import write_zip
 from stages.core.params import Params
+from stages.core.pool import process_map
 from stages.prepare.folder import read_folder
 from stages.prepare.layout import Index, Layout
 from stages.prepare.shapes import read_shapes
 from stages.prepare.verify import PALETTE, verify
 from stages.prepare.voc import read_voc
-from stages.prepare.workers import process_map
 
 FORMATS: dict[str, Callable[[Index, Params, list[str]], Layout]] = {
     "shapes": read_shapes,
@@ -47,7 +47,7 @@ def prepare(raw: Path, out: Path, name: str, data: Params) -> list[str]:
     present: dict[str, tuple[int, ...]] = {}
     with write_zip(out) as archive:
         check = partial(verify, index.raw, len(layout.classes))
-        for entry, result in zip(layout.entries, process_map(check, layout.entries, "check"), strict=True):
+        for entry, result in zip(layout.entries, process_map(check, layout.entries, "check", len(layout.entries)), strict=True):
             faults += result.faults
             if faults:  # nothing will be written, but every file is looked at
                 continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 from stages.core.dataset import Dataset
 from stages.core.files import write_csv
 from stages.core.stage import Stage, run
-from stages.refine.pool import workers
 from stages.refine.pseudo_masks import write_pseudo_masks
 from stages.refine.scores import COLUMNS
 
@@ -14,7 +13,7 @@ def main(stage: Stage) -> None:
     """Writes pseudo_masks.zip and pseudo_mask_scores.csv."""
     dataset = Dataset(stage.deps["dataset"], stage.deps["raw"])
     refine = stage.params["recipes.${dataset}.refine"]
-    rows = write_pseudo_masks(stage.outs["pseudo_masks"], dataset, stage.deps["cam"], refine, workers())
+    rows = write_pseudo_masks(stage.outs["pseudo_masks"], dataset, stage.deps["cam"], refine)
     write_csv(stage.outs["pseudo_mask_scores"], rows, COLUMNS)
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from stages.core.dataset import VOID, Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.metrics.confusion import confusion_matrix
 from stages.core.params import Params
-from stages.refine.pool import ordered_map
+from stages.core.pool import process_map
 from stages.refine.scores import score_rows
 from stages.refine.two_thresholds import pseudo_mask
 
@@ -64,7 +63,7 @@ class Refinement:
         return Refined(encode_png(mask, info.palette), mask.size, int((mask == VOID).sum()), confusion)
 
 
-def write_pseudo_masks(path: Path, dataset: Dataset, cams: Path, refine: Params, jobs: int) -> list[dict[str, Any]]:
+def write_pseudo_masks(path: Path, dataset: Dataset, cams: Path, refine: Params) -> list[dict[str, Any]]:
     """Writes masks/ID.png for every image of train and val, in their order, and returns the rows of the scores.
 
     The bytes are the same for any number of worker processes.
@@ -74,7 +73,6 @@ def write_pseudo_masks(path: Path, dataset: Dataset, cams: Path, refine: Params,
         dataset: with images.
         cams: cam.zip.
         refine: the section of params.yaml, see `two_thresholds.pseudo_mask`.
-        jobs: number of worker processes.
 
     Raises:
         Fault: activation maps are missing or do not fit the data set.
@@ -84,9 +82,9 @@ def write_pseudo_masks(path: Path, dataset: Dataset, cams: Path, refine: Params,
     shape = (dataset.num_classes, dataset.num_classes + 1)
     confusion = {split: np.zeros(shape, np.int64) for split in SPLITS}
     counts = {split: np.zeros(2, np.int64) for split in SPLITS}  # void pixels, all pixels
-    results = ordered_map(Refinement(dataset, ZipReader(cams), refine), ids, jobs)
+    results = process_map(Refinement(dataset, ZipReader(cams), refine), ids, "refine", len(ids))
     with write_zip(path) as archive:
-        for image_id, result in zip(ids, tqdm(results, total=len(ids), unit="image", disable=None), strict=True):
+        for image_id, result in zip(ids, results, strict=True):
             archive.bytes(f"masks/{image_id}.png", result.png)
             for split in SPLITS:
                 if image_id in members[split]:

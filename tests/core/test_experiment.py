@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from stages.core import experiment
 from stages.core.faults import Fault
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from stages.core import tracking
 from stages.core.experiment import current_experiment
 from stages.core.faults import Fault

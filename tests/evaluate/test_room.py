@@ -11,7 +11,6 @@ from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, read_csv, read_json
 from stages.core.stage import Stage
-from stages.evaluate import images
 from stages.evaluate.__main__ import main
 from stages.evaluate.images import evaluate_images
 
@@ -191,10 +190,11 @@ def test_processes_change_nothing(build: Build, monkeypatch: pytest.MonkeyPatch)
     stage = build()
     dataset, predictions = Dataset(stage.deps["dataset"]), ZipReader(stage.deps["predictions"])
     splits = {"test": dataset.ids("test"), "both": dataset.ids("val") + dataset.ids("test")}
-    matrices, results = evaluate_images(dataset, predictions, splits, jobs=1)
-    monkeypatch.setattr(images, "SERIAL", 3)
-    monkeypatch.setattr(images, "CHUNK", 3)
-    matrices_of_two, results_of_two = evaluate_images(dataset, predictions, splits, jobs=2)
+    monkeypatch.setattr("stages.core.pool.SERIAL", 0)
+    monkeypatch.setenv("SIZEWISE_JOBS", "1")
+    matrices, results = evaluate_images(dataset, predictions, splits)
+    monkeypatch.setenv("SIZEWISE_JOBS", "2")
+    matrices_of_two, results_of_two = evaluate_images(dataset, predictions, splits)
     np.testing.assert_equal(matrices_of_two, matrices)
     assert list(results_of_two) == list(results)
     for image_id, result in results.items():

@@ -57,7 +57,7 @@ def data(tmp_path: Path) -> tuple[Dataset, Path]:
 
 def test_members_and_scores_of_exact_maps(data: tuple[Dataset, Path], tmp_path: Path) -> None:
     dataset, cams = data
-    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE, 1)
+    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE)
     archive = ZipReader(tmp_path / "out.zip")
     assert archive.names() == ["masks/b.png", "masks/a.png", "masks/c.png"]
     for image_id in "bac":
@@ -78,7 +78,7 @@ def test_scores_are_pooled_over_pixels_of_a_split(data: tuple[Dataset, Path], tm
         for image_id in "bc":
             archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
         archive.array("a.npy", cut)
-    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", REFINE, 1)
+    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", REFINE)
     dog = {row["split"]: row["iou"] for row in rows if row["class"] == "dog"}
     background = {row["split"]: row["iou"] for row in rows if row["class"] == "background"}
     assert dog == pytest.approx({"train": 72 / 96, "val": 24 / 48})
@@ -86,17 +86,21 @@ def test_scores_are_pooled_over_pixels_of_a_split(data: tuple[Dataset, Path], tm
 
 
 def test_masks_are_indexed_pngs_with_the_palette(data: tuple[Dataset, Path], tmp_path: Path) -> None:
-    write_pseudo_masks(tmp_path / "out.zip", *data, REFINE, 1)
+    write_pseudo_masks(tmp_path / "out.zip", *data, REFINE)
     with Image.open(BytesIO(ZipReader(tmp_path / "out.zip").bytes("masks/b.png"))) as image:
         assert image.mode == "P"
         assert image.getpalette()[3:6] == [1, 254, 0]
 
 
-def test_any_number_of_workers_gives_the_same_bytes(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_bytes(
+    data: tuple[Dataset, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.core.pool.SERIAL", 0)
     results = {}
     for jobs in (1, 2):
+        monkeypatch.setenv("SIZEWISE_JOBS", str(jobs))
         path = tmp_path / f"{jobs}.zip"
-        results[jobs] = (write_pseudo_masks(path, *data, SMOOTH, jobs), path.read_bytes())
+        results[jobs] = (write_pseudo_masks(path, *data, SMOOTH), path.read_bytes())
     assert repr(results[1]) == repr(results[2])
 
 
@@ -105,9 +109,9 @@ def test_maps_of_another_data_set_are_refused(data: tuple[Dataset, Path], tmp_pa
     with write_zip(tmp_path / "other.zip") as archive:
         archive.array("b.npy", ZipReader(cams).array("a.npy"))
     with pytest.raises(Fault, match="holds 1 maps of image b, which has 2 tags"):
-        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", REFINE, 1)
+        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", REFINE)
     with write_zip(tmp_path / "other.zip") as archive:
         archive.text("cam.json", "{}")
     with pytest.raises(Fault, match="has no member 'b.npy'"):
-        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", REFINE, 1)
+        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", REFINE)
     assert not (tmp_path / "out.zip").exists()

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from stages.core.experiment import current_experiment
 from stages.core.faults import Fault
 from stages.track import ledger

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from stages.core import tracking
 from stages.core.experiment import Experiment
 from stages.core.faults import Fault

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from stages.core.faults import Fault
 from stages.track import ledger, table
 
