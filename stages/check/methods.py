@@ -31,10 +31,11 @@ class CrossEntropy(Section):
     label_smoothing: ShareBelowOne
 
 
-class CrfWeight(Section):
-    """The CRF term's weight, which depends on resolution and number of classes."""
+class AveragePrediction(Section):
+    """Losses on the average prediction with a CRF term, whose weight and grid depend on the resolution."""
 
     crf_weight: NotNegative
+    loss_stride: Literal[1, 2, 4, 8]
 
 
 class Methods(Section):
@@ -51,5 +52,5 @@ class RecipeMethods(Section):
 
     full: CrossEntropy
     pseudo_mask: CrossEntropy
-    size_target: CrfWeight
-    tags: CrfWeight
+    size_target: AveragePrediction
+    tags: AveragePrediction

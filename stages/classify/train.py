@@ -97,7 +97,5 @@ def score_classifier(
         truth = dataset.tag_matrix(ids)
         precision, f1 = tag_scores(tag_probabilities(network, dataset, ids, recipe), truth)
         prior_precision, prior_f1 = tag_scores(np.broadcast_to(prior, truth.shape), truth)
-        rows.append(
-            {"split": split, "map": precision, "f1": f1, "prior_map": prior_precision, "prior_f1": prior_f1}
-        )
+        rows.append({"split": split, "map": precision, "f1": f1, "prior_map": prior_precision, "prior_f1": prior_f1})
     return rows

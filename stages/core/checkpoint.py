@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on from: outside DVC's outs, under a fingerprint of all that decides its result."""
+"""Where an interrupted training goes on from: outside DVC's outs, by a fingerprint of all that decides its result."""
 
 from __future__ import annotations
 

@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from stages.core.faults import Fault
+
 
 def launch(work: Callable[..., None], *args: Any) -> None:
     """Calls `work(*args)` here, or in NPROC processes that form one torch.distributed group.
 
     NPROC is environment, not a parameter: the global batch stays the same and is divided among the processes.
+
+    Raises:
+        Fault: NPROC is not a positive whole number, or a process raised one.
     """
-    count = int(os.environ.get("NPROC") or 1)
-    if count == 1:
+    text = os.environ.get("NPROC") or "1"
+    if not text.isdecimal() or int(text) == 0:
+        raise Fault(f"NPROC is {text!r}; it is the number of processes that train together, 1 or more")
+    if int(text) == 1:
         work(*args)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        rendezvous = f"file://{folder}/rendezvous"
-        torch.multiprocessing.spawn(_member, (count, rendezvous, work, args), nprocs=count)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            torch.multiprocessing.spawn(_member, (int(text), folder, work, args), nprocs=int(text))
+        except torch.multiprocessing.spawn.ProcessException:
+            faults = sorted(folder.glob("fault-*"))
+            if not faults:
+                raise
+            raise Fault(faults[0].read_text()) from None
 
 
-def _member(rank: int, count: int, rendezvous: str, work: Callable[..., None], args: tuple) -> None:
+def _member(rank: int, count: int, folder: Path, work: Callable[..., None], args: tuple) -> None:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(rank % torch.cuda.device_count())
     else:
         torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    rendezvous = f"file://{folder}/rendezvous"
     dist.init_process_group("nccl" if cuda else "gloo", init_method=rendezvous, rank=rank, world_size=count)
     try:
         work(*args)
+    except Fault as fault:  # its message crosses the process's end in a file
+        (folder / f"fault-{rank}").write_text(str(fault))
+        sys.exit(1)
     finally:
         dist.destroy_process_group()
 

@@ -31,7 +31,9 @@ def group_by_size(dataset: Dataset, ids: list[str], batch_size: int) -> list[lis
     for image_id in sorted(ids):
         by_size.setdefault((records[image_id].height, records[image_id].width), []).append(image_id)
     return [
-        group[start : start + batch_size] for _, group in sorted(by_size.items()) for start in range(0, len(group), batch_size)
+        group[start : start + batch_size]
+        for _, group in sorted(by_size.items())
+        for start in range(0, len(group), batch_size)
     ]
 
 
@@ -49,7 +51,7 @@ def image_batches(dataset: Dataset, groups: list[list[str]]) -> Iterator[tuple[l
 
 
 def scaled_views(images: torch.Tensor, scales: tuple[float, ...], flip: bool) -> Iterator[tuple[torch.Tensor, bool]]:
-    """Normalised views of (B, 3, H, W) uint8 images on the device, one per scale and flip, with whether it is flipped."""
+    """Normalised views of (B, 3, H, W) uint8 images on the device, per scale and flip, and whether each is flipped."""
     where = device()
     normalised = normalise(images.to(where)).contiguous(memory_format=memory_format(where))
     for scale in scales:

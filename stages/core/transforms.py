@@ -95,5 +95,3 @@ def valid_pixels(sizes: list[tuple[int, int]], height: int, width: int) -> np.nd
     rows = np.arange(height)[None, :, None] < np.array([size[0] for size in sizes])[:, None, None]
     columns = np.arange(width)[None, None, :] < np.array([size[1] for size in sizes])[:, None, None]
     return rows & columns
-
-

@@ -7,7 +7,6 @@ import json
 from functools import partial
 from pathlib import Path
 
-
 from stages.core.dataset import RAW_PREFIX
 from stages.core.faults import Fault
 from stages.core.files import csv_text, encode_png, write_zip

@@ -23,56 +23,50 @@ COMPANION = (1, 0, 3, 2, 5, 4, 7, 6)  # index of the class that tends to come al
 COMPANION_RATE = 0.5
 AREAS = (64.0, 4096.0)  # pixels of an unoccluded object in a 96-pixel image, log-uniform
 OBJECTS = (1, 3)  # draws per image, before companions
+PERIODS = (6.0, 9.0)  # pixels of a texture; they do not grow with the object
 LEAST_VISIBLE = 24  # pixels; an object of which less is visible is not drawn at all
 
 
-def outline(kind: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Bool mask of class `kind` in object coordinates, where the object fills about the unit disc."""
-    radius, angle = np.hypot(x, y), np.arctan2(y, x)
-    if kind == 0:  # an ellipse
-        return x**2 / 1.0 + y**2 / 0.45 < 1
-    if kind == 1:  # a rhombus
-        return np.abs(x) / 1.15 + np.abs(y) / 0.75 < 1
-    if kind == 2:  # a triangle with rounded corners
-        return np.maximum(np.abs(x) * 0.87 + y * 0.5, -y) < 0.55
-    if kind == 3:  # a star with five points
-        return radius < 0.62 + 0.38 * np.cos(5 * angle)
-    if kind == 4:  # four leaves
-        return radius < 0.65 + 0.3 * np.cos(4 * angle)
-    if kind == 5:  # a tall rectangle
-        return (np.abs(x) < 0.6) & (np.abs(y) < 0.95)
-    if kind == 6:  # a crescent
-        return (radius < 1) & (np.hypot(x - 0.55, y) > 0.75)
-    return np.maximum(np.abs(x), np.abs(y)) < 0.8  # a square
+def lobes(x: np.ndarray, y: np.ndarray, number: int, radius: float, depth: float) -> np.ndarray:
+    """A disc whose radius swings by `depth` around `radius`, `number` times in a turn."""
+    return np.hypot(x, y) < radius + depth * np.cos(number * np.arctan2(y, x))
 
 
-def texture(kind: int, x: np.ndarray, y: np.ndarray, period: float) -> np.ndarray:
-    """Pattern `kind` in -1..1 at pixel coordinates; its period does not grow with the object."""
-    u, v = 2 * np.pi * x / period, 2 * np.pi * y / period
-    if kind == 0:  # dots
-        return np.tanh(3 * (np.cos(u) * np.cos(v) - 0.1))
-    if kind == 1:  # straight stripes
-        return np.sin(u)
-    if kind == 2:  # checks
-        return np.tanh(4 * np.sin(u) * np.sin(v))
-    if kind == 3:  # rings
-        return np.sin(np.hypot(u, v))
-    if kind == 4:  # waves
-        return np.sin(u + 1.6 * np.sin(v * 0.7))
-    if kind == 5:  # bricks
-        row = np.floor(v / np.pi)
-        return np.where((np.mod(v, np.pi) < 0.8) | (np.mod(u + np.pi * row, 2 * np.pi) < 0.8), -1.0, 0.6)
-    if kind == 6:  # net
-        return np.maximum(np.cos(u), np.cos(v)) * 1.2 - 0.4
-    return np.sin(u) * 0.5 + np.sin(0.5 * u + v) * 0.5  # weave
+def bricks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Rows of bricks, every second one shifted by half a brick."""
+    row = np.floor(v / np.pi)
+    return np.where((np.mod(v, np.pi) < 0.8) | (np.mod(u + np.pi * row, 2 * np.pi) < 0.8), -1.0, 0.6)
 
 
-def paint(
-    kind: int, hue: float, x: np.ndarray, y: np.ndarray, generator: np.random.Generator
-) -> np.ndarray:
+# Each class's outline: a bool mask in object coordinates, where the object fills about the unit disc.
+OUTLINES = (
+    lambda x, y: x**2 + y**2 / 0.45 < 1,
+    lambda x, y: np.abs(x) / 1.15 + np.abs(y) / 0.75 < 1,
+    lambda x, y: np.maximum(np.abs(x) * 0.87 + y * 0.5, -y) < 0.55,
+    lambda x, y: lobes(x, y, 5, 0.62, 0.38),
+    lambda x, y: lobes(x, y, 4, 0.65, 0.3),
+    lambda x, y: (np.abs(x) < 0.6) & (np.abs(y) < 0.95),
+    lambda x, y: (np.hypot(x, y) < 1) & (np.hypot(x - 0.55, y) > 0.75),
+    lambda x, y: np.maximum(np.abs(x), np.abs(y)) < 0.8,
+)
+
+# Each class's texture in -1..1, of phases u and v that grow by 2 pi in a period.
+TEXTURES = (
+    lambda u, v: np.tanh(3 * (np.cos(u) * np.cos(v) - 0.1)),
+    lambda u, v: np.sin(u),
+    lambda u, v: np.tanh(4 * np.sin(u) * np.sin(v)),
+    lambda u, v: np.sin(np.hypot(u, v)),
+    lambda u, v: np.sin(u + 1.6 * np.sin(v * 0.7)),
+    bricks,
+    lambda u, v: np.maximum(np.cos(u), np.cos(v)) * 1.2 - 0.4,
+    lambda u, v: np.sin(u) * 0.5 + np.sin(0.5 * u + v) * 0.5,
+)
+
+
+def paint(kind: int, hue: float, x: np.ndarray, y: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """RGB (N, 3) float in 0..255 of pattern `kind` around `hue` (0..180), at pixel coordinates x, y (N,)."""
-    period = generator.uniform(6.0, 9.0)
-    pattern = texture(kind, x, y, period)
+    phase = 2 * np.pi / generator.uniform(*PERIODS)
+    pattern = TEXTURES[kind](phase * x, phase * y)
     contrast = generator.uniform(30, 60)
     hsv = np.empty((1, len(x), 3), np.float32)
     hsv[0, :, 0] = np.mod(hue + 8 * pattern, 180) * 2
@@ -81,9 +75,7 @@ def paint(
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0] * 255
 
 
-def turned(
-    size: int, centre: np.ndarray, angle: float
-) -> tuple[np.ndarray, np.ndarray]:
+def turned(size: int, centre: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
     """Pixel coordinates (size, size) around `centre`, turned by `angle`."""
     rows, columns = np.mgrid[:size, :size].astype(np.float64)
     x, y = columns - centre[1], rows - centre[0]
@@ -133,7 +125,7 @@ def render(seed: int, split: int, index: int, size: int) -> tuple[np.ndarray, np
         margin = 0.3 * np.sqrt(areas[order])
         x, y = turned(size, generator.uniform(margin, size - margin, 2), generator.uniform(0, 2 * np.pi))
         shape = np.sqrt(areas[order] / FILL[kind])
-        objects.append((kind, outline(kind, x / shape, y / shape), x, y))
+        objects.append((kind, OUTLINES[kind](x / shape, y / shape), x, y))
     visible = hidden_by_later(objects)
     for number, ((kind, inside, x, y), seen) in enumerate(zip(objects, visible, strict=True), 1):
         if seen.sum() < LEAST_VISIBLE:
@@ -160,7 +152,7 @@ def hidden_by_later(objects: list) -> list[np.ndarray]:
 def fill(kind: int) -> float:
     """Area of class `kind`'s outline in object coordinates."""
     axis = np.linspace(-1.3, 1.3, 521)
-    return float(outline(kind, *np.meshgrid(axis, axis)).mean() * 2.6**2)
+    return float(OUTLINES[kind](*np.meshgrid(axis, axis)).mean() * 2.6**2)
 
 
 FILL = tuple(fill(kind) for kind in range(len(CLASSES)))

@@ -83,4 +83,3 @@ def evaluate_images(
             if result.id in ids_of_split:
                 matrices[split] += matrix
     return matrices, results
-

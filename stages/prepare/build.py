@@ -47,7 +47,9 @@ def prepare(raw: Path, out: Path, name: str, data: Params) -> list[str]:
     present: dict[str, tuple[int, ...]] = {}
     with write_zip(out) as archive:
         check = partial(verify, index.raw, len(layout.classes))
-        for entry, result in zip(layout.entries, process_map(check, layout.entries, "check", len(layout.entries)), strict=True):
+        for entry, result in zip(
+            layout.entries, process_map(check, layout.entries, "check", len(layout.entries)), strict=True
+        ):
             faults += result.faults
             if faults:  # nothing will be written, but every file is looked at
                 continue

@@ -22,7 +22,9 @@ def label_maps(kind: str | None, dataset: Dataset, pseudo_masks: Path) -> Callab
     """
     if kind == "masks":
         if not dataset.info.masks:
-            raise Fault(f"data set {dataset.info.name} has no masks, which this method trains on; choose another method")
+            raise Fault(
+                f"data set {dataset.info.name} has no masks, which this method trains on; choose another method"
+            )
         return dataset.mask
     if kind == "pseudo_masks":
         return PseudoMasks(pseudo_masks)

@@ -52,9 +52,7 @@ def train_segmenter(
         checkpoint, log: see `training.train`.
     """
     be_deterministic(seed)
-    network = Segmenter(
-        recipe.architecture, classifier["encoder"], recipe.output_stride, dataset.num_classes
-    )
+    network = Segmenter(recipe.architecture, classifier["encoder"], recipe.output_stride, dataset.num_classes)
     weights = {k.removeprefix("encoder."): v for k, v in classifier["state"].items() if k.startswith("encoder.")}
     load_encoder(network.encoder, weights, "the classifier")
     ids = dataset.ids("train")

@@ -39,7 +39,8 @@ def write_dataset(path: Path, background: bool = True, instances: bool = True, m
                 window = np.s_[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
                 mask[window], ids[window] = generator.integers(1, 3), 3 * number + 1
             archive.png(f"masks/{record.id}.png", mask)
-            archive.png(f"instances/{record.id}.png", ids)
+            if instances:
+                archive.png(f"instances/{record.id}.png", ids)
     return Dataset(path)
 
 

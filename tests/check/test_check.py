@@ -86,4 +86,3 @@ def test_the_check_does_not_import_slow_libraries():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
-

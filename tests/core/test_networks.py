@@ -41,7 +41,8 @@ def test_encoders_have_the_output_stride_that_was_asked_for(name, stride):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "encoder"), [("deeplab9", "resnet18"), ("fcn", "resnet9"), ("torchvision/fcn_resnet50", "resnet18")]
+    ("architecture", "encoder"),
+    [("deeplab9", "resnet18"), ("fcn", "resnet9"), ("torchvision/fcn_resnet50", "resnet18")],
 )
 def test_what_cannot_be_built_is_named(architecture, encoder):
     with pytest.raises(Fault, match=encoder):

@@ -38,7 +38,10 @@ class Net(nn.Module):
     def __init__(self, norm=True):
         super().__init__()
         self.encoder = nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU(), nn.Dropout(0.2 * norm)
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.BatchNorm2d(4) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.Dropout(0.2 * norm),
         )
         self.head = nn.Conv2d(4, 2, 1)
 
@@ -159,6 +162,19 @@ def test_two_processes_equal_one(tmp_path, monkeypatch):
     assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-4)
     for name, value in results[0]["state"].items():
         assert torch.allclose(value, results[1]["state"][name], atol=1e-4), name
+
+
+def refuse():
+    raise Fault("no")
+
+
+def test_a_fault_of_a_process_is_a_fault_of_the_run(monkeypatch):
+    monkeypatch.setitem(os.environ, "NPROC", "2")
+    with pytest.raises(Fault, match="^no$"):
+        distributed.launch(refuse)
+    monkeypatch.setitem(os.environ, "NPROC", "two")
+    with pytest.raises(Fault, match="NPROC is 'two'"):
+        distributed.launch(refuse)
 
 
 def test_augmentation_without_a_crop_keeps_the_relative_sizes():

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.pipeline.repository import TIMEOUT, Repository, copy
 
-EPOCHS = 12  # enough that training is still going on when it is stopped a second time
+EPOCHS = 8  # enough that training is still going on when it is stopped a second time
 
 
 @pytest.fixture(scope="module")

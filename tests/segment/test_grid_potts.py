@@ -43,9 +43,7 @@ def test_equals_the_sum_over_edges(neighbours, relaxation):
         probabilities = rng.dirichlet(np.ones(classes), (batch, height, width)).transpose(0, 3, 1, 2)
         images = rng.integers(0, 256, (batch, 3, height, width)).astype(float)
         valid = rng.random((batch, height, width)) < 0.8
-        got = grid_potts(
-            torch.tensor(probabilities), torch.tensor(images), torch.tensor(valid), neighbours, relaxation
-        )
+        got = grid_potts(torch.tensor(probabilities), torch.tensor(images), torch.tensor(valid), neighbours, relaxation)
         assert got.item() == pytest.approx(reference(probabilities, images, valid, neighbours, relaxation), abs=1e-5)
 
 

@@ -34,8 +34,8 @@ RECIPE = {
 METHODS = {
     "full": ({"label_smoothing": 0.0}, {}, 0.75),
     "pseudo_mask": ({"label_smoothing": 0.0}, {}, 0.75),
-    "size_target": ({"crf_weight": 0.3}, {"neighbours": 8, "relaxation": "bilinear"}, 0.55),
-    "tags": ({"crf_weight": 0.3}, {"neighbours": 8, "relaxation": "bilinear"}, 0.25),
+    "size_target": ({"crf_weight": 0.1, "loss_stride": 2}, {"neighbours": 8, "relaxation": "bilinear"}, 0.55),
+    "tags": ({"crf_weight": 0.1, "loss_stride": 2}, {"neighbours": 8, "relaxation": "bilinear"}, 0.25),
 }
 
 

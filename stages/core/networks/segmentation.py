@@ -58,8 +58,8 @@ class Segmenter(nn.Module):
     """A segmentation network with logits at the input's own size, whatever the network's stride.
 
     Args:
-        architecture: `fcn` or `fcn_skip` (this file), a name of segmentation_models.pytorch (unet, deeplabv3plus, segformer, ...) or
-            `torchvision/NAME` (fcn_resnet50, deeplabv3_resnet101, lraspp_mobilenet_v3_large, ...).
+        architecture: `fcn` or `fcn_skip` (this file), a name of segmentation_models.pytorch (unet, deeplabv3plus,
+            segformer, ...) or `torchvision/NAME` (fcn_resnet50, deeplabv3_resnet101, lraspp_mobilenet_v3_large, ...).
         encoder: see `build_encoder`; for torchvision it is part of the name.
         output_stride: 8 or 16 dilates the encoder where the architecture allows it, 32 leaves it.
 

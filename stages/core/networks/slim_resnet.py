@@ -24,7 +24,9 @@ class SlimResNet(nn.Module, EncoderMixin):
         super().__init__()
         self._depth, self._in_channels, self._output_stride = min(depth, len(WIDTHS)), 3, min(output_stride, 16)
         self._out_channels = [3, *WIDTHS]
-        self.stem = nn.Sequential(nn.Conv2d(3, WIDTHS[0], 3, 2, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(True))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, WIDTHS[0], 3, 2, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(True)
+        )
         levels = []
         channels = WIDTHS[0]
         for width in WIDTHS:

@@ -14,7 +14,5 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: f
     Shape:
         logits: (B, K, H, W); labels: (B, H, W) int64, 255 void; returns a scalar float32.
     """
-    total = F.cross_entropy(
-        logits.float(), labels, ignore_index=VOID, label_smoothing=label_smoothing, reduction="sum"
-    )
+    total = F.cross_entropy(logits.float(), labels, ignore_index=VOID, label_smoothing=label_smoothing, reduction="sum")
     return total / (labels != VOID).sum().clamp(min=1)

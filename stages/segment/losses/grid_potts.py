@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 
 NEIGHBOURS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}  # one (dy, dx) for each undirected edge
-RELAXATIONS = ("bilinear", "quadratic")
+RELAXATIONS = {
+    "bilinear": lambda one, other: 1 - (one * other).sum(1),
+    "quadratic": lambda one, other: (one - other).square().sum(1) / 2,
+}
 
 
 def pairs(tensor: torch.Tensor, dy: int, dx: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -16,12 +19,16 @@ def pairs(tensor: torch.Tensor, dy: int, dx: int) -> tuple[torch.Tensor, torch.T
 
 
 def grid_potts(
-    probabilities: torch.Tensor, images: torch.Tensor, valid: torch.Tensor, neighbours: int = 8, relaxation: str = "bilinear"
+    probabilities: torch.Tensor,
+    images: torch.Tensor,
+    valid: torch.Tensor,
+    neighbours: int = 8,
+    relaxation: str = "bilinear",
 ) -> torch.Tensor:
     """Mean over an image's grid edges of w_pq * d(S_p, S_q), then over images.
 
-    w_pq = exp(-|I_p - I_q|^2 / (2 sigma^2)) / |p - q| with sigma^2 the image's mean of |I_p - I_q|^2 over its edges, and
-    d the relaxation of the Potts model: `bilinear` sum_k a_k (1 - b_k), `quadratic` sum_k (a_k - b_k)^2 / 2.
+    w_pq = exp(-|I_p - I_q|^2 / (2 sigma^2)) / |p - q| with sigma^2 the image's mean of |I_p - I_q|^2 over its edges,
+    and d the relaxation of the Potts model: `bilinear` sum_k a_k (1 - b_k), `quadratic` sum_k (a_k - b_k)^2 / 2.
 
     Weights, sigma and the division by the number of edges are those of Marin and Boykov, "Robust Trust Region for
     Weakly Supervised Segmentation" (ICCV 2021) and its public code; there the bilinear term is summed over both
@@ -53,9 +60,5 @@ def grid_potts(
     for (dy, dx), mask, difference in zip(edges, masks, differences, strict=True):
         weight = torch.exp(-difference / spread) * mask / (dy * dy + dx * dx) ** 0.5
         one, other = pairs(probabilities, dy, dx)
-        if relaxation == "bilinear":
-            cost = 1 - (one * other).sum(1)
-        else:
-            cost = (one - other).square().sum(1) / 2
-        energy = energy + (weight * cost).sum((1, 2))
+        energy = energy + (weight * RELAXATIONS[relaxation](one, other)).sum((1, 2))
     return (energy / counts).mean()

@@ -11,6 +11,7 @@ import torch
 from stages.core.params import Params
 from stages.core.samples import Batch
 from stages.segment.losses.average_prediction import tag_likelihood
+from stages.segment.losses.coarse import coarsen
 from stages.segment.losses.grid_potts import grid_potts
 
 LABELS = None
@@ -18,7 +19,12 @@ TARGETS = "tags"
 
 
 def loss(logits: torch.Tensor, batch: Batch, recipe: Params, method: Params) -> dict[str, torch.Tensor]:
-    """tag + crf_weight * crf; `crf_weight` of the recipe, `neighbours` and `relaxation` of the method."""
-    tag = tag_likelihood(logits, batch.valid, batch.targets)
-    crf = grid_potts(logits.softmax(1), batch.images, batch.valid, method.neighbours, method.relaxation)
+    """tag + crf_weight * crf.
+
+    `crf_weight` and `loss_stride` (pixels of a grid cell, see `coarsen`) are the recipe's, `neighbours` and
+    `relaxation` the method's.
+    """
+    logits, images, valid = coarsen(logits, batch.images, batch.valid, recipe.loss_stride)
+    tag = tag_likelihood(logits, valid, batch.targets)
+    crf = grid_potts(logits.softmax(1), images, valid, method.neighbours, method.relaxation)
     return {"loss": tag + recipe.crf_weight * crf, "tag": tag, "crf": crf}
