@@ -34,7 +34,7 @@ def launch(work: Callable[..., None], *args: Any) -> None:
         folder = Path(name)
         try:
             torch.multiprocessing.spawn(_member, (int(text), folder, work, args), nprocs=int(text))
-        except torch.multiprocessing.spawn.ProcessException:
+        except torch.multiprocessing.ProcessExitedException:
             faults = sorted(folder.glob("fault-*"))
             if not faults:
                 raise

@@ -40,8 +40,8 @@ recipes:
       head_lr_factor: 10, momentum: 0.9, weight_decay: 0.05, schedule: one_cycle, warmup: 0, precision: bfloat16,
       batch_norm: frozen, validate_every: 1, validate_scale: 0.5, augment: *augment}
     predict: {splits: [val], scales: [1.0], flip: true, batch_size: 32, crf: none}
-    methods: {full: {label_smoothing: 0.0}, pseudo_mask: {label_smoothing: 0.0}, size_target: {crf_weight: 1.0, loss_stride: 2},
-      tags: {crf_weight: 0, loss_stride: 1}}
+    methods: {full: {label_smoothing: 0.0}, pseudo_mask: {label_smoothing: 0.0},
+      size_target: {crf_weight: 1.0, loss_stride: 2}, tags: {crf_weight: 0, loss_stride: 1}}
   pascal: *recipe
   mine: *recipe
 methods: {full: {}, pseudo_mask: {}, size_target: {neighbours: 8, relaxation: bilinear},

@@ -31,11 +31,14 @@ RECIPE = {
     "validate_scale": 1.0,
     "augment": {"resize": "keep", "crop": "none", "flip": True, "rotate90": False, "jitter": 0.0},
 }
+SMOOTHING = {"label_smoothing": 0.0}
+GRID = {"crf_weight": 0.1, "loss_stride": 2}
+POTTS = {"neighbours": 8, "relaxation": "bilinear"}
 METHODS = {
-    "full": ({"label_smoothing": 0.0}, {}, 0.75),
-    "pseudo_mask": ({"label_smoothing": 0.0}, {}, 0.75),
-    "size_target": ({"crf_weight": 0.1, "loss_stride": 2}, {"neighbours": 8, "relaxation": "bilinear"}, 0.55),
-    "tags": ({"crf_weight": 0.1, "loss_stride": 2}, {"neighbours": 8, "relaxation": "bilinear"}, 0.25),
+    "full": (SMOOTHING, {}),
+    "pseudo_mask": (SMOOTHING, {}),
+    "size_target": (GRID, POTTS),
+    "tags": (GRID, POTTS),
 }
 
 
@@ -52,7 +55,7 @@ def fit(tiny_dataset, tmp_path, name, recipe=RECIPE):
         shares = np.bincount(mask[mask != 255], minlength=3) / (mask != 255).sum()
         rows += [{"id": image_id, "class": k, "target": share} for k, share in enumerate(shares)]
     write_csv(tmp_path / "size_targets.csv", rows, ("id", "class", "target"))
-    method_recipe, method, _ = METHODS[name]
+    method_recipe, method = METHODS[name]
     return dataset, *train_segmenter(
         dataset,
         {"encoder": "slim_resnet10", "state": classifier.state_dict()},
@@ -68,12 +71,20 @@ def fit(tiny_dataset, tmp_path, name, recipe=RECIPE):
     )
 
 
-@pytest.mark.parametrize("name", list(METHODS))
-def test_each_method_learns(tiny_dataset, tmp_path, name):
+@pytest.mark.parametrize("name", ["full", "pseudo_mask"])
+def test_label_maps_are_learnt(tiny_dataset, tmp_path, name):
     dataset, network, history = fit(tiny_dataset, tmp_path, name)
-    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     assert history[-1]["miou"] == pytest.approx(validation_miou(network, dataset, Params(RECIPE)))
-    assert history[-1]["miou"] > METHODS[name][2]
+    assert history[-1]["miou"] > 0.75  # all background has 0.3
+
+
+@pytest.mark.parametrize(("name", "term", "share"), [("size_target", "size", 0.3), ("tags", "tag", 0.9)])
+def test_what_is_known_of_the_average_prediction_is_learnt(tiny_dataset, tmp_path, name, term, share):
+    """Six images are too few to learn from sizes where an object is, and enough to learn how large it is."""
+    _, _, history = fit(tiny_dataset, tmp_path, name)
+    assert history[-1][term] < share * history[0][term]
+    assert history[-1]["crf"] < history[0]["crf"]
 
 
 def test_two_runs_give_the_same_bytes(tiny_dataset, tmp_path):
@@ -100,7 +111,7 @@ def test_losses_at_their_limits(name, dtype):
         torch.full((1, 4, 5), 255),
         torch.tensor(targets),
     )
-    recipe, method, _ = METHODS[name]
+    recipe, method = METHODS[name]
     terms = import_module(f"stages.segment.methods.{name}").loss(logits, batch, Params(recipe), Params(method))
     terms["loss"].backward()
     assert all(torch.isfinite(value) for value in terms.values())
