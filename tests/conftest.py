@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ os.environ["DVC_NO_ANALYTICS"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # this word exactly; 1 is ignored
 for _name in ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI", "NPROC"):
     os.environ.pop(_name, None)  # tests decide by themselves where they run
+
+# A shell starts a background command with Ctrl-C ignored, and the commands that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIDE = 32  # pixels
 SPLITS = {"train": 6, "val": 3, "test": 3}  # images

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 FOREIGN = re.compile(r"DVC_|MLFLOW_|SIZEWISE_|GIT_|NPROC$|CUDA_")  # settings of the caller that would change a run
-TIMEOUT = 400  # seconds; a busy machine with two cores is slow
+TIMEOUT = 1500  # seconds; a busy machine with two cores is slow
 
 
 @dataclass
