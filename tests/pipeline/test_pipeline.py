@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pytest
 from mlflow import MlflowClient
 
+from stages.core.params import read_yaml
 from stages.track import ledger
 from tests.pipeline.repository import TIMEOUT, Repository, copy
 
@@ -197,4 +198,4 @@ def test_plots_of_two_experiments_are_drawn(session):
 def test_an_applied_experiment_is_up_to_date(session):
     session.repository.run("dvc", "exp", "apply", "there")
     assert ran(session.repository.run("dvc", "repro")) == set()
-    assert session.repository.read("params.yaml").count("scales: [0.75]") == 1
+    assert read_yaml(session.repository.folder / "params.yaml")["recipes"]["tiny"]["predict"]["scales"] == [0.75]
