@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from stages.core.environment import count
 from stages.core.faults import Fault
 
 
@@ -24,16 +24,14 @@ def launch(work: Callable[..., None], *args: Any) -> None:
     Raises:
         Fault: NPROC is not a positive whole number, or a process raised one.
     """
-    text = os.environ.get("NPROC") or "1"
-    if not text.isdecimal() or int(text) == 0:
-        raise Fault(f"NPROC is {text!r}; it is the number of processes that train together, 1 or more")
-    if int(text) == 1:
+    processes = count("NPROC", 1, "processes that train together")
+    if processes == 1:
         work(*args)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            torch.multiprocessing.spawn(_member, (int(text), folder, work, args), nprocs=int(text))
+            torch.multiprocessing.spawn(_member, (processes, folder, work, args), nprocs=processes)
         except torch.multiprocessing.ProcessExitedException:
             faults = sorted(folder.glob("fault-*"))
             if not faults:
@@ -41,14 +39,14 @@ def launch(work: Callable[..., None], *args: Any) -> None:
             raise Fault(faults[0].read_text()) from None
 
 
-def _member(rank: int, count: int, folder: Path, work: Callable[..., None], args: tuple) -> None:
+def _member(rank: int, processes: int, folder: Path, work: Callable[..., None], args: tuple) -> None:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(rank % torch.cuda.device_count())
     else:
-        torch.set_num_threads(max(1, torch.get_num_threads() // count))
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     rendezvous = f"file://{folder}/rendezvous"
-    dist.init_process_group("nccl" if cuda else "gloo", init_method=rendezvous, rank=rank, world_size=count)
+    dist.init_process_group("nccl" if cuda else "gloo", init_method=rendezvous, rank=rank, world_size=processes)
     try:
         work(*args)
     except Fault as fault:  # its message crosses the process's end in a file

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from stages.core.environment import count
 from stages.core.faults import Fault
 from stages.core.stage import die_with_parent
 
@@ -29,10 +30,7 @@ def workers() -> int:
     Raises:
         Fault: the variable is not a positive whole number.
     """
-    text = os.environ.get("SIZEWISE_JOBS") or str(len(os.sched_getaffinity(0)))
-    if not text.isdecimal() or int(text) == 0:
-        raise Fault(f"SIZEWISE_JOBS is {text!r}; it is the number of worker processes, 1 or more")
-    return int(text)
+    return count("SIZEWISE_JOBS", len(os.sched_getaffinity(0)), "worker processes")
 
 
 def process_map(work: Callable[[Any], Any], items: Iterable[Any], title: str, total: int) -> Iterator[Any]:

@@ -128,8 +128,9 @@ def train(
         history.append(row)
         if distributed.rank() == 0:
             bar.set_postfix({k: f"{v:.3g}" for k, v in row.items() if k not in ("epoch", "lr")})
-            save(checkpoint, network, optimiser, scaler, history)
+            # in this order: a kill between the two records an epoch twice, the other way round not at all
             log(epoch + 1, {name: value for name, value in row.items() if name != "epoch"})
+            save(checkpoint, network, optimiser, scaler, history)
         distributed.barrier()
     bar.close()
     return history

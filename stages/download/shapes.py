@@ -40,26 +40,26 @@ def bricks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 # Each class's outline: a bool mask in object coordinates, where the object fills about the unit disc.
 OUTLINES = (
-    lambda x, y: x**2 + y**2 / 0.45 < 1,
-    lambda x, y: np.abs(x) / 1.15 + np.abs(y) / 0.75 < 1,
-    lambda x, y: np.maximum(np.abs(x) * 0.87 + y * 0.5, -y) < 0.55,
-    lambda x, y: lobes(x, y, 5, 0.62, 0.38),
-    lambda x, y: lobes(x, y, 4, 0.65, 0.3),
-    lambda x, y: (np.abs(x) < 0.6) & (np.abs(y) < 0.95),
-    lambda x, y: (np.hypot(x, y) < 1) & (np.hypot(x - 0.55, y) > 0.75),
-    lambda x, y: np.maximum(np.abs(x), np.abs(y)) < 0.8,
+    lambda x, y: x**2 + y**2 / 0.45 < 1,  # beetle
+    lambda x, y: np.abs(x) / 1.15 + np.abs(y) / 0.75 < 1,  # kite
+    lambda x, y: np.maximum(np.abs(x) * 0.87 + y * 0.5, -y) < 0.55,  # shield
+    lambda x, y: lobes(x, y, 5, 0.62, 0.38),  # star
+    lambda x, y: lobes(x, y, 4, 0.65, 0.3),  # clover
+    lambda x, y: (np.abs(x) < 0.6) & (np.abs(y) < 0.95),  # drum
+    lambda x, y: (np.hypot(x, y) < 1) & (np.hypot(x - 0.55, y) > 0.75),  # moon
+    lambda x, y: np.maximum(np.abs(x), np.abs(y)) < 0.8,  # tile
 )
 
 # Each class's texture in -1..1, of phases u and v that grow by 2 pi in a period.
 TEXTURES = (
-    lambda u, v: np.tanh(3 * (np.cos(u) * np.cos(v) - 0.1)),
-    lambda u, v: np.sin(u),
-    lambda u, v: np.tanh(4 * np.sin(u) * np.sin(v)),
-    lambda u, v: np.sin(np.hypot(u, v)),
-    lambda u, v: np.sin(u + 1.6 * np.sin(v * 0.7)),
-    bricks,
-    lambda u, v: np.maximum(np.cos(u), np.cos(v)) * 1.2 - 0.4,
-    lambda u, v: np.sin(u) * 0.5 + np.sin(0.5 * u + v) * 0.5,
+    lambda u, v: np.tanh(3 * (np.cos(u) * np.cos(v) - 0.1)),  # beetle
+    lambda u, v: np.sin(u),  # kite
+    lambda u, v: np.tanh(4 * np.sin(u) * np.sin(v)),  # shield
+    lambda u, v: np.sin(np.hypot(u, v)),  # star
+    lambda u, v: np.sin(u + 1.6 * np.sin(v * 0.7)),  # clover
+    bricks,  # drum
+    lambda u, v: np.maximum(np.cos(u), np.cos(v)) * 1.2 - 0.4,  # moon
+    lambda u, v: np.sin(u) * 0.5 + np.sin(0.5 * u + v) * 0.5,  # tile
 )
 
 

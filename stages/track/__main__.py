@@ -13,14 +13,17 @@ SMALL = (".csv", ".json", ".png")  # never a model or an archive: those are DVC'
 
 
 def main(stage: Stage) -> None:
-    """Adds the experiment's row to the table, then, unless SIZEWISE_TRACK=0, completes its MLflow run."""
+    """Completes the experiment's MLflow run, unless SIZEWISE_TRACK=0, and adds its row to the table."""
     experiment = current_experiment()
     summary_path = stage.deps["summary"]
-    summary = read_json(summary_path)
-    ledger.gather(summary_path.with_name(ledger.FILE), [ledger.row_of(experiment, summary)])
-    if tracking.enabled():
-        md5s = publish.artifact_md5s(read_yaml(Path("dvc.lock")))
-        publish.publish(experiment, summary, md5s, publish.files_below(stage.deps.values(), SMALL))
+    summary, cost = read_json(summary_path), {}
+    try:
+        if tracking.enabled():
+            md5s = publish.artifact_md5s(read_yaml(Path("dvc.lock")))
+            run_id = publish.publish(experiment, summary, md5s, publish.files_below(stage.deps.values(), SMALL))
+            cost = publish.training_cost(run_id)
+    finally:  # the row is kept also where MLflow fails
+        ledger.gather(summary_path.with_name(ledger.FILE), [ledger.row_of(experiment, summary, cost)])
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from stages.core.stage import SCRATCH
 
 FILE = "experiments.csv"  # beside summary.json; no entry of dvc.yaml, since a stage appends to it
 METRICS = ("miou", "ia_miou", "ia_s", "ia_m", "ia_l", "balanced_ia_miou", "pseudo_mask_miou", "size_error")
-COLUMNS = ("experiment", "commit", "dataset", "method", "seed", "params", *METRICS)
+COST = ("train_minutes", "train_memory_gb")  # as MLflow has them; empty where the segmenter came from the cache
+COLUMNS = ("experiment", "commit", "dataset", "method", "seed", "params", *METRICS, *COST)
 OWN_COLUMN = ("dataset", "method", "seed")
 COMMIT_DIGITS = 10
 MODIFIED = "+"  # after the commit: the code was not the commit's
@@ -72,8 +73,13 @@ def code_commit(experiment: Experiment) -> str:
     return experiment.base[:COMMIT_DIGITS] + (MODIFIED if edited or added else "")
 
 
-def row_of(experiment: Experiment, summary: Mapping[str, float | None]) -> Row:
-    """The row of a finished experiment; a metric that the data set cannot have is an empty cell.
+def row_of(experiment: Experiment, summary: Mapping[str, float | None], cost: Mapping[str, float]) -> Row:
+    """The row of a finished experiment; what the data set cannot have, or nobody measured, is an empty cell.
+
+    Args:
+        experiment: gives name, commit and params.
+        summary: the metrics of summary.json, by the names in `METRICS`.
+        cost: time and memory, by the names in `COST`.
 
     Raises:
         ValueError: the summary holds a metric without a column.
@@ -83,7 +89,8 @@ def row_of(experiment: Experiment, summary: Mapping[str, float | None]) -> Row:
         raise ValueError(f"metrics without a column in the table of experiments: {', '.join(sorted(unknown))}")
     row = {"experiment": experiment.name, "commit": code_commit(experiment), "params": changed_params(experiment)}
     row |= {key: text(experiment.params.get(key)) for key in OWN_COLUMN}
-    row |= {key: "" if summary.get(key) is None else str(format_cell(float(summary[key]))) for key in METRICS}
+    numbers = {**summary, **cost}
+    row |= {key: "" if numbers.get(key) is None else str(format_cell(float(numbers[key]))) for key in METRICS + COST}
     return {key: row[key] for key in COLUMNS}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def publish(
     Raises:
         Fault: the store cannot be reached.
     """
-    try:
+    with failure_is_a_fault():
         with tracking.open_store() as store:
             run_id = tracking.parent_run(store, experiment)
         from mlflow.entities import Metric, RunTag  # noqa: PLC0415 - see import_client
@@ -63,12 +64,35 @@ def publish(
         for path, folder in files:
             store.client.log_artifact(run_id, str(path), folder or None)
         store.client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def training_cost(run_id: str) -> dict[str, float]:
+    """What training the segmenter took under the experiment's run: wall time and largest memory of the process.
+
+    Empty where the segmenter came from the cache, and there is no run of its training.
+
+    Raises:
+        Fault: the store cannot be reached.
+    """
+    with failure_is_a_fault(), tracking.open_store() as store:
+        child = store.find({tracking.PARENT_TAG: run_id, tracking.STAGE_TAG: "segment"})
+    if child is None:
+        return {}
+    metrics = child.data.metrics
+    return {"train_minutes": metrics["wall_seconds"] / 60, "train_memory_gb": metrics["peak_memory_mb"] / 1000}
+
+
+@contextmanager
+def failure_is_a_fault() -> Iterator[None]:
+    """Turns whatever MLflow, SQLAlchemy or the network raise into one message that says what to do."""
+    try:
+        yield
     except Fault:
         raise
-    except Exception as error:  # whatever MLflow, SQLAlchemy or the network raise
+    except Exception as error:
         raise Fault(
             f"the results cannot be written to MLflow ({tracking.reason(error)}): start the server or set "
             "MLFLOW_TRACKING_URI to another one, or set SIZEWISE_TRACK=0, and run `dvc repro` again; "
             "no training is repeated"
         ) from None
-    return run_id

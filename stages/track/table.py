@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stages.core.faults import Fault
 from stages.core.files import atomic
-from stages.track.ledger import FILE, METRICS, Row, gather
+from stages.track.ledger import FILE, Row, gather
 
 README = Path("README.md")
 EXPERIMENTS = Path("metrics") / FILE
@@ -28,21 +28,25 @@ HEADINGS = {
     "balanced_ia_miou": "balanced IA-mIoU",
     "pseudo_mask_miou": "pseudo mask mIoU",
     "size_error": "size error",
+    "train_minutes": "min",
+    "train_memory_gb": "GB",
 }
+DECIMALS = {"train_minutes": 1, "train_memory_gb": 1}  # of the others: 3
 START = re.compile(r"<!-- table:([\w.-]+) -->\n")
 
 
-def mean_and_deviation(values: Iterable[str]) -> str:
+def mean_and_deviation(values: Iterable[str], decimals: int = 3) -> str:
     """`0.612`, or `0.612 ± 0.010` (sample standard deviation) of two or more; a dash without a value.
 
     Args:
-        values: cells of one metric; empty ones are left out.
+        values: cells of one column; empty ones are left out.
+        decimals: of both numbers.
     """
     numbers = [float(value) for value in values if value]
     if not numbers:
         return "–"
-    mean = f"{statistics.fmean(numbers):.3f}"
-    return mean if len(numbers) == 1 else f"{mean} ± {statistics.stdev(numbers):.3f}"
+    mean = f"{statistics.fmean(numbers):.{decimals}f}"
+    return mean if len(numbers) == 1 else f"{mean} ± {statistics.stdev(numbers):.{decimals}f}"
 
 
 def command(dataset: str, method: str, params: str) -> str:
@@ -69,13 +73,13 @@ def table(rows: Iterable[Row], dataset: str) -> str:
         numbers = [float(row["miou"]) for row in item[1].values() if row["miou"]]
         return -statistics.fmean(numbers) if numbers else float("inf"), item[0]
 
-    used = [key for key in METRICS if any(row[key] for seeds in groups.values() for row in seeds.values())]
+    used = [key for key in HEADINGS if any(row[key] for seeds in groups.values() for row in seeds.values())]
     lines = [
         ["method", "`dvc exp run`", "seeds", *(HEADINGS[key] for key in used)],
         ["---", "---", "---", *("---:" for _ in used)],
     ]
     for (method, params), seeds in sorted(groups.items(), key=order):
-        cells = [mean_and_deviation(row[key] for row in seeds.values()) for key in used]
+        cells = [mean_and_deviation((row[key] for row in seeds.values()), DECIMALS.get(key, 3)) for key in used]
         lines.append([method, command(dataset, method, params), str(len(seeds)), *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -63,7 +63,7 @@ def test_the_row_of_an_experiment(monkeypatch):
     )
     monkeypatch.setenv("DVC_EXP_NAME", "flips")
     summary = {"miou": 1 / 3, "ia_miou": 0.5, "ia_s": None, "size_error": float("nan"), "ia_l": 1}
-    found = ledger.row_of(current_experiment(), summary)
+    found = ledger.row_of(current_experiment(), summary, {"train_minutes": 2.5})
     assert tuple(found) == ledger.COLUMNS
     assert found == row(
         "flips",
@@ -75,6 +75,7 @@ def test_the_row_of_an_experiment(monkeypatch):
         miou="0.333333",
         ia_miou="0.5",
         ia_l="1",
+        train_minutes="2.5",
     )
 
 
@@ -106,7 +107,7 @@ def test_a_row_says_that_its_code_was_not_committed(path):
 
 def test_a_metric_without_a_column_is_a_defect():
     with pytest.raises(ValueError, match="accuracy"):
-        ledger.row_of(current_experiment(), {"miou": 1.0, "accuracy": 1.0})
+        ledger.row_of(current_experiment(), {"miou": 1.0, "accuracy": 1.0}, {})
 
 
 def test_the_same_experiment_replaces_its_row_where_it_stands():
@@ -126,7 +127,7 @@ def test_an_unchanged_file_is_not_written_again():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"{HEADER}\n<<<<<<< HEAD\n", r"experiments\.csv: row 2 has 1 cells, not 14"),
+        (f"{HEADER}\n<<<<<<< HEAD\n", r"experiments\.csv: row 2 has 1 cells, not 16"),
         ("experiment,miou\n", r"experiments\.csv: the header must be experiment,commit"),
     ],
 )
@@ -175,4 +176,4 @@ def test_writers_take_turns(tmp_path):
 
 def test_row_survives_json_summary(tmp_path):
     summary = json.loads('{"miou": 0.1234567, "ia_s": null}')
-    assert ledger.row_of(current_experiment(), summary)["miou"] == "0.123457"
+    assert ledger.row_of(current_experiment(), summary, {})["miou"] == "0.123457"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stages.core import tracking
-from stages.core.experiment import Experiment
+from stages.core.experiment import Experiment, current_experiment
 from stages.core.faults import Fault
 from stages.track import publish
 
@@ -64,6 +64,19 @@ def test_everything_final_is_on_the_experiments_run(workspace):
     assert [file.path for file in store.client.list_artifacts(parent)] == ["a.csv", "samples"]
     assert [file.path for file in store.client.list_artifacts(parent, "samples")] == ["samples/00.png"]
     assert len(store.client.search_runs([store.experiment_id])) == 1
+
+
+def test_the_cost_is_that_of_the_segmenters_training(workspace, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "lr-2")
+    Path("params.yaml").write_text("seed: 0\n")
+    run_id = publish.publish(current_experiment(), {"miou": 0.5}, {}, [])
+    assert publish.training_cost(run_id) == {}
+    for stage in ("classify", "segment"):
+        with tracking.child_run(stage) as log:
+            log(1, {"loss": 1.0})
+    cost = publish.training_cost(run_id)
+    assert 0 < cost["train_minutes"] < 1
+    assert cost["train_memory_gb"] == pytest.approx(tracking.peak_memory()["peak_memory_mb"] / 1000, rel=0.2)
 
 
 def test_a_server_that_is_down_is_a_fault(workspace, monkeypatch):

@@ -48,6 +48,12 @@ def test_the_newest_row_of_a_seed_counts():
     assert "| 1 | 0.300 |" in table.table(rows, "tiny")
 
 
+def test_time_and_memory_have_one_decimal():
+    rows = [row("full", 0, 0.1, train_minutes="2.54", train_memory_gb="1.049")]
+    assert table.table(rows, "tiny").splitlines()[0].endswith("| mIoU | min | GB |")
+    assert table.table(rows, "tiny").splitlines()[2].endswith("| 0.100 | 2.5 | 1.0 |")
+
+
 def test_changed_params_make_a_line_of_their_own_best_first():
     rows = [row("full", 0, 0.1), row("full", 0, 0.3, params="a.b=1 c=[1,2]"), row("full", 0, 0.2, dataset="other")]
     lines = table.table(rows, "tiny").splitlines()[2:]
