@@ -31,8 +31,10 @@ class Balance(Section):
 
 
 class Evaluate(Section):
-    """Pictures beside the numbers."""
+    """How predictions are scored, and pictures beside the numbers."""
 
+    mode: Literal["exact", "paper"]
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)]
     samples: Annotated[int, Field(ge=1, le=100)]
 
 

@@ -189,11 +189,11 @@ def encode_png(array: np.ndarray, palette: Sequence[Sequence[int]] | None = None
 
 
 def decode_image(content: bytes) -> np.ndarray:
-    """An image file's bytes as an array: labels of an indexed PNG, uint16 of a 16-bit one, else as stored.
+    """An image file's bytes as an array, as stored: an indexed PNG gives its labels, a bilevel one 0 and 1 as uint8.
 
     Raises:
         OSError: the bytes are not an image, or are cut off.
     """
     with Image.open(io.BytesIO(content)) as image:
         image.load()
-        return np.array(image.convert("L") if image.mode == "1" else image)
+        return np.array(image, np.uint8 if image.mode == "1" else None)

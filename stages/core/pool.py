@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from stages.core.environment import count
 from stages.core.faults import Fault
-from stages.core.stage import die_with_parent
+from stages.core.lifetime import die_with_parent
 
 AHEAD = 8  # items per worker that wait or are done before their turn: enough to hide the hand-over, few in memory
 SERIAL = 24  # so few items are done sooner than the workers have started
@@ -56,7 +56,7 @@ def process_map(work: Callable[[Any], Any], items: Iterable[Any], title: str, to
     except BrokenProcessPool:
         raise Fault(
             f"{title}: one of {jobs} worker processes was killed, most likely for want of memory; "
-            "set SIZEWISE_JOBS to a smaller number and run `dvc repro` again"
+            "set SIZEWISE_JOBS to a smaller number and run the command again"
         ) from None
     except BaseException:
         for process in multiprocessing.active_children():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
@@ -16,10 +15,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from stages.core.faults import Fault
+from stages.core.lifetime import die_with_parent
 from stages.core.params import Params, freeze, interpolate, look_up, read_yaml
 
 SCRATCH = Path(".scratch")  # locks and checkpoints: never an out, never tracked
-PR_SET_PDEATHSIG = 1  # Linux prctl(2)
 
 
 class Declared(dict[str, Any]):
@@ -105,14 +104,6 @@ def is_code(text: str) -> bool:
 def dataset_params(stage: Stage) -> Params:
     """The chosen data set's own section."""
     return stage.params["datasets.${dataset}"]
-
-
-def die_with_parent() -> None:
-    """Asks the kernel to end this process when its parent ends: no orphan writes beside the next run."""
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # the parent ended before the request
-        sys.exit(1)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from itertools import chain
+from typing import Any
 
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
@@ -13,6 +14,7 @@ from stages.core.stage import Stage, run
 from stages.evaluate import tables
 from stages.evaluate.contact_sheet import sample_ids, sheets
 from stages.evaluate.images import evaluate_images
+from stages.evaluate.worst import worst_sheets
 
 SHOWN = "val"  # its images have activation maps and pseudo masks, those of a test split have none
 
@@ -25,21 +27,28 @@ def main(stage: Stage) -> None:
     members: dict[str, list[str]] = json.loads(predictions.text("predict.json"))["splits"]
     if headline not in members:
         raise Fault(f"split {headline!r}, the headline of params.yaml, is not in predict.splits ({', '.join(members)})")
-    matrices, results = evaluate_images(dataset, predictions, members)
+    params = stage.params["evaluate"]
+    matrices, results = evaluate_images(dataset, predictions, members, params.mode)
 
     splits = {
-        split: tables.split_scores(split, matrices[split], [results[image_id] for image_id in ids], dataset.info)
+        split: tables.split_scores(
+            split, matrices[split], [results[image_id] for image_id in ids], dataset.info, params.bootstrap
+        )
         for split, ids in members.items()
         if ids
     }
-    rows = [tables.miou_row(scores, dataset) for scores in splits.values()]
+    rows = [tables.miou_row(scores, dataset, params.mode) for scores in splits.values()]
+    intervals = chain.from_iterable(map(tables.interval_rows, splits.values()))
     per_class = chain.from_iterable(tables.per_class_rows(scores, dataset.info) for scores in splits.values())
+    per_class_size = chain.from_iterable(tables.class_size_rows(scores, dataset.info) for scores in splits.values())
     by_size = tables.by_size_rows([results[image_id] for image_id in members[headline]])
     confusion = tables.confusion_rows(splits[headline], dataset.info)
-    instances = tables.instance_rows(list(results.values()), dataset.info)
+    instances = list(tables.instance_rows(list(results.values()), dataset.info.classes, dataset.info.size_bins))
     for name, content, columns in (
         ("miou", rows, tables.MIOU_COLUMNS),
+        ("intervals", intervals, tables.INTERVAL_COLUMNS),
         ("per_class", per_class, tables.PER_CLASS_COLUMNS),
+        ("per_class_size", per_class_size, tables.CLASS_SIZE_COLUMNS),
         ("iou_by_size", by_size, tables.BY_SIZE_COLUMNS),
         ("confusion", confusion, tables.CONFUSION_COLUMNS),
         ("instances", instances, tables.INSTANCE_COLUMNS),
@@ -47,17 +56,19 @@ def main(stage: Stage) -> None:
         write_csv(stage.outs[name], content, columns)
     inputs = (read_csv(stage.deps[name]) for name in ("pseudo_mask_scores", "size_error"))
     write_json(stage.outs["summary"], tables.summary(rows, headline, *inputs))
-    draw_samples(stage, dataset, predictions)
+    of_headline = set(members[headline])
+    draw(stage, dataset, predictions, [row for row in instances if row["id"] in of_headline])
 
 
-def draw_samples(stage: Stage, dataset: Dataset, predictions: ZipReader) -> None:
-    """Writes the contact sheets into an empty folder."""
+def draw(stage: Stage, dataset: Dataset, predictions: ZipReader, instances: list[dict[str, Any]]) -> None:
+    """Writes the contact sheets, and those of the worst of `instances`, into an empty folder."""
     folder = stage.outs["samples"]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ids = sample_ids(dataset.ids(SHOWN), stage.params["evaluate"].samples)
     cams, pseudo_masks = ZipReader(stage.deps["cam"]), ZipReader(stage.deps["pseudo_masks"])
-    for name, picture in sheets(dataset, ids, cams, pseudo_masks, predictions):
+    samples = sheets(dataset, ids, cams, pseudo_masks, predictions)
+    for name, picture in chain(samples, worst_sheets(dataset, instances, predictions)):
         with atomic(folder / name) as temporary:
             temporary.write_bytes(encode_png(picture))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -13,63 +12,50 @@ from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader
 from stages.core.metrics.confusion import confusion_matrix
-from stages.core.metrics.instances import dataset_instances
+from stages.core.metrics.image_counts import ImageCounts, count_image
 from stages.core.pool import process_map
-from stages.evaluate.ia_miou import background_iou, instance_ious
 
 
 @dataclass(frozen=True)
-class ImageResult:
-    """What is kept of an image.
+class Comparison:
+    """The work on one image, as an object that a worker process can be sent.
 
-    instances, labels, areas, ious: (N,) id, class, pixels and IoU of each true instance.
-    background: IoU of the background, NaN where the image or the data set has none.
+    predictions: archive with masks/ID.png; mode: of the IA-mIoU, `exact` or `paper`.
     """
 
-    id: str
-    instances: np.ndarray
-    labels: np.ndarray
-    areas: np.ndarray
-    ious: np.ndarray
-    background: float
+    dataset: Dataset
+    predictions: ZipReader
+    mode: str
 
+    def __call__(self, image_id: str) -> tuple[np.ndarray, ImageCounts]:
+        """The confusion matrix (C, C + 1) of an image, and its counts.
 
-def evaluate_image(dataset: Dataset, predictions: ZipReader, image_id: str) -> tuple[np.ndarray, ImageResult]:
-    """Compares the prediction masks/ID.png of an image with its truth: the confusion matrix and the rest.
-
-    Raises:
-        Fault: the prediction is missing, of another size, or holds a label that is no class.
-    """
-    mask, prediction = dataset.mask(image_id), predictions.png(f"masks/{image_id}.png")
-    try:
-        matrix = confusion_matrix(mask, prediction, dataset.num_classes)
-    except ValueError as error:
-        raise Fault(
-            f"the prediction of {image_id} in {predictions.path} does not fit its mask: {error}; "
-            "`dvc repro -f -s predict` makes it anew"
-        ) from None
-    found = dataset_instances(dataset, image_id)
-    with_background = dataset.info.background
-    return matrix, ImageResult(
-        image_id,
-        found.ids,
-        found.labels,
-        found.areas,
-        instance_ious(found, prediction, with_background),
-        background_iou(mask, prediction, found.void) if with_background else float("nan"),
-    )
+        Raises:
+            Fault: the prediction is missing, of another size, or holds a label that is no class.
+        """
+        dataset = self.dataset
+        mask, prediction = dataset.mask(image_id), self.predictions.png(f"masks/{image_id}.png")
+        try:
+            matrix = confusion_matrix(mask, prediction, dataset.num_classes)
+        except ValueError as error:
+            raise Fault(
+                f"the prediction of {image_id} in {self.predictions.path} does not fit its mask: {error}; "
+                "`dvc repro -f -s predict` makes it anew"
+            ) from None
+        instance_map = dataset.instances(image_id)
+        return matrix, count_image(image_id, matrix, mask, instance_map, prediction, dataset.info.background, self.mode)
 
 
 def evaluate_images(
-    dataset: Dataset, predictions: ZipReader, splits: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, np.ndarray], dict[str, ImageResult]]:
+    dataset: Dataset, predictions: ZipReader, splits: Mapping[str, Sequence[str]], mode: str
+) -> tuple[dict[str, np.ndarray], dict[str, ImageCounts]]:
     """Evaluates every image of the splits once, in worker processes when there are many.
 
     Returns:
-        Each split's confusion matrix (C, C + 1) int64 and each image's result by id.
+        Each split's confusion matrix (C, C + 1) int64 and each image's counts by id.
 
     Raises:
-        Fault: the data set has no masks, or see `evaluate_image`.
+        Fault: the data set has no masks, or see `Comparison`.
     """
     if not dataset.info.masks:
         raise Fault(f"data set {dataset.info.name} has no masks, so predictions cannot be compared with anything")
@@ -77,9 +63,9 @@ def evaluate_images(
     members = {split: set(ids) for split, ids in splits.items()}
     ids = list(dict.fromkeys(chain.from_iterable(splits.values())))
     results = {}
-    for matrix, result in process_map(partial(evaluate_image, dataset, predictions), ids, "evaluate", len(ids)):
-        results[result.id] = result
+    for matrix, counts in process_map(Comparison(dataset, predictions, mode), ids, "evaluate", len(ids)):
+        results[counts.id] = counts
         for split, ids_of_split in members.items():
-            if result.id in ids_of_split:
+            if counts.id in ids_of_split:
                 matrices[split] += matrix
     return matrices, results

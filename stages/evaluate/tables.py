@@ -9,29 +9,20 @@ from typing import Any
 import numpy as np
 
 from stages.core.dataset import Dataset, DatasetInfo
-from stages.core.metrics.confusion import (
-    all_background,
-    class_iou,
-    class_precision,
-    class_recall,
-    mean_defined,
-    mean_iou,
-    pixel_accuracy,
-)
+from stages.core.metrics.bootstrap import intervals
+from stages.core.metrics.confusion import all_background, mean_iou
+from stages.core.metrics.image_counts import ImageCounts
 from stages.core.metrics.instances import instance_source
+from stages.core.metrics.means import ratio
 from stages.core.metrics.sizes import SIZES, octaves, size_bin
-from stages.evaluate.ia_miou import MODE, Scores, scores
-from stages.evaluate.images import ImageResult
+from stages.core.metrics.summary import IA_SIZES, SCORES, Summands, Sums
 
 BALANCED = "balanced"
-IA_SIZES = ("ia_s", "ia_m", "ia_l")
-MIOU_COLUMNS = (
-    "split", "miou", "miou_foreground", "pixel_accuracy", "all_background_miou", "ia_miou", *IA_SIZES, "images",
-    "instances", "mode", "instances_from",
-)  # fmt: skip
-PER_CLASS_COLUMNS = (
-    "split", "class", "iou", "precision", "recall", "ia_iou", *IA_SIZES, "instances"
-)  # fmt: skip
+MIOU_COLUMNS = ("split", *SCORES, "all_background_miou", "images", "instances", "mode", "instances_from")
+INTERVAL_COLUMNS = ("split", "score", "value", "low", "high")
+CLASS_VALUES = ("iou", "dice", "precision", "recall", "boundary_iou", "ia_iou")
+PER_CLASS_COLUMNS = ("split", "class", *CLASS_VALUES, "instances")
+CLASS_SIZE_COLUMNS = ("split", "class", "size", "ia_iou", "instances", "missed")
 BY_SIZE_COLUMNS = ("log2_size", "size", "iou", "instances")
 CONFUSION_COLUMNS = ("actual", "predicted", "share", "pixels")
 INSTANCE_COLUMNS = ("id", "instance", "class", "size", "bin", "iou", "missed")
@@ -40,68 +31,78 @@ UNDECIDED = "(none)"  # the column of pixels that the prediction leaves open
 
 @dataclass(frozen=True)
 class SplitScores:
-    """A split's confusion matrix (C, C + 1) int64, its instance scores and its number of images."""
+    """A split's confusion matrix (C, C + 1) int64, its sums over images, and its scores with their 95 % intervals."""
 
     split: str
     matrix: np.ndarray
-    scores: Scores
     images: int
+    sums: Sums
+    scores: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
 
 
-def split_scores(split: str, matrix: np.ndarray, results: Sequence[ImageResult], info: DatasetInfo) -> SplitScores:
-    """The scores of a split of at least one image from its confusion matrix and its images."""
-    return SplitScores(
-        split,
-        matrix,
-        scores(
-            np.concatenate([result.labels for result in results]),
-            np.concatenate([result.areas for result in results]),
-            np.concatenate([result.ious for result in results]),
-            np.array([result.background for result in results]),
-            bounds=info.size_bins,
-            num_classes=len(info.classes),
-        ),
-        len(results),
-    )
+def split_scores(
+    split: str, matrix: np.ndarray, results: Sequence[ImageCounts], info: DatasetInfo, bootstrap: int
+) -> SplitScores:
+    """The scores of a split of at least one image from its confusion matrix and its images.
+
+    bootstrap: number of resamples for the intervals.
+    """
+    summands = Summands(results, info.size_bins, len(info.classes), info.background)
+    sums = summands.sums()
+    scores = {name: float(values[0]) for name, values in sums.scores().items()}
+    return SplitScores(split, matrix, len(results), sums, scores, intervals(summands, bootstrap))
 
 
-def miou_row(split: SplitScores, dataset: Dataset) -> dict[str, Any]:
-    """A row of miou.csv.
+def miou_row(split: SplitScores, dataset: Dataset, mode: str) -> dict[str, Any]:
+    """A row of miou.csv: every score of `Sums.scores`, and what it is a score of.
 
     `all_background_miou` is the mIoU of predicting background everywhere, `mode` the form of the IA-mIoU and
     `instances_from` where the instances come from. `instances` counts no background.
     """
-    first = dataset.foreground.start
     return {
         "split": split.split,
-        "miou": mean_iou(split.matrix),
-        "miou_foreground": mean_defined(class_iou(split.matrix)[first:]),
-        "pixel_accuracy": pixel_accuracy(split.matrix),
+        **split.scores,
         "all_background_miou": mean_iou(all_background(split.matrix)) if dataset.info.background else float("nan"),
-        "ia_miou": split.scores.mean(),
-        **dict(zip(IA_SIZES, split.scores.by_size(), strict=True)),
         "images": split.images,
-        "instances": split.scores.instances[first:].sum(),
-        "mode": MODE,
+        "instances": int(split.sums.instances.sum()),
+        "mode": mode,
         "instances_from": instance_source(dataset),
     }
 
 
+def interval_rows(split: SplitScores) -> Iterator[dict[str, Any]]:
+    """A row of intervals.csv for each score that is defined, with its 95 % bootstrap interval over images."""
+    for name, value in split.scores.items():
+        if not np.isnan(value):
+            low, high = split.intervals[name]
+            yield {"split": split.split, "score": name, "value": value, "low": low, "high": high}
+
+
 def per_class_rows(split: SplitScores, info: DatasetInfo) -> Iterator[dict[str, Any]]:
     """A row of per_class.csv for each class; `instances` of the background are the images that have some."""
-    values = class_iou(split.matrix), class_precision(split.matrix), class_recall(split.matrix)
+    values = {name: getattr(split.sums, f"class_{name}")()[0] for name in (*CLASS_VALUES, "instances")}
     for label, name in enumerate(info.classes):
+        row = {column: value[label] for column, value in values.items()}
+        yield {"split": split.split, "class": name, **row, "instances": int(row["instances"])}
+
+
+def class_size_rows(split: SplitScores, info: DatasetInfo) -> Iterator[dict[str, Any]]:
+    """A row of per_class_size.csv for each class and size that has instances; `missed` is the share with IoU 0."""
+    instances, mean = split.sums.instances[0], split.sums.class_size_ia_iou()[0]
+    missed = ratio(split.sums.missed[0], instances)
+    for label, column in np.argwhere(instances > 0):
         yield {
             "split": split.split,
-            "class": name,
-            **{column: value[label] for column, value in zip(("iou", "precision", "recall"), values, strict=True)},
-            "ia_iou": split.scores.per_class[label],
-            **dict(zip(IA_SIZES, split.scores.per_class_size[label], strict=True)),
-            "instances": split.scores.instances[label],
+            "class": info.classes[label],
+            "size": SIZES[column],
+            "ia_iou": mean[label, column],
+            "instances": int(instances[label, column]),
+            "missed": missed[label, column],
         }
 
 
-def by_size_rows(results: Sequence[ImageResult]) -> Iterator[dict[str, Any]]:
+def by_size_rows(results: Sequence[ImageCounts]) -> Iterator[dict[str, Any]]:
     """The rows of iou_by_size.csv: mean IoU of all instances whose area lies in each octave, 2^k to 2^(k+1) pixels.
 
     `size` is the geometric mean of the octave's bounds in pixels, `log2_size` its logarithm, for an evenly spaced axis.
@@ -126,18 +127,20 @@ def confusion_rows(split: SplitScores, info: DatasetInfo) -> Iterator[dict[str, 
                 yield {"actual": actual, "predicted": predicted, "share": count / pixels.sum(), "pixels": count}
 
 
-def instance_rows(results: Sequence[ImageResult], info: DatasetInfo) -> Iterator[dict[str, Any]]:
+def instance_rows(
+    results: Sequence[ImageCounts], classes: Sequence[str], bounds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
     """A row of instances.csv for each true instance: its image and id, class, size in pixels, size bin and IoU.
 
-    `missed` is 1 where no pixel of it was found.
+    `missed` is 1 where no pixel of it was found. `bounds` are the areas in pixels that divide small, medium and large.
     """
     for result in results:
-        bins = size_bin(result.areas, info.size_bins)
+        bins = size_bin(result.areas, bounds)
         for row, instance in enumerate(result.instances):
             yield {
                 "id": result.id,
                 "instance": instance,
-                "class": info.classes[result.labels[row]],
+                "class": classes[result.instance_labels[row]],
                 "size": result.areas[row],
                 "bin": SIZES[bins[row]],
                 "iou": result.ious[row],

@@ -10,11 +10,12 @@ from stages.refine.scores import COLUMNS
 
 
 def main(stage: Stage) -> None:
-    """Writes pseudo_masks.zip and pseudo_mask_scores.csv."""
+    """Writes pseudo_masks.zip, cam_scores.csv and pseudo_mask_scores.csv."""
     dataset = Dataset(stage.deps["dataset"], stage.deps["raw"])
     refine = stage.params["recipes.${dataset}.refine"]
-    rows = write_pseudo_masks(stage.outs["pseudo_masks"], dataset, stage.deps["cam"], refine)
-    write_csv(stage.outs["pseudo_mask_scores"], rows, COLUMNS)
+    cam_rows, mask_rows = write_pseudo_masks(stage.outs["pseudo_masks"], dataset, stage.deps["cam"], refine)
+    write_csv(stage.outs["cam_scores"], cam_rows, COLUMNS)
+    write_csv(stage.outs["pseudo_mask_scores"], mask_rows, COLUMNS)
 
 
 if __name__ == "__main__":

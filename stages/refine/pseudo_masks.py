@@ -1,4 +1,4 @@
-"""Activation maps of a data set -> its pseudo masks and their scores."""
+"""Activation maps of a data set -> its pseudo masks, and the scores of both."""
 
 from __future__ import annotations
 
@@ -6,28 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from stages.core.dataset import VOID, Dataset
+from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, encode_png, write_zip
-from stages.core.metrics.confusion import confusion_matrix
 from stages.core.params import Params
 from stages.core.pool import process_map
-from stages.refine.scores import score_rows
-from stages.refine.two_thresholds import pseudo_mask
+from stages.refine.scores import LabelScore, score_labels, score_rows
+from stages.refine.two_thresholds import activation_labels, pseudo_mask
 
 SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
 class Refined:
-    """One image's result: its pseudo mask as PNG bytes, its pixels, those left void, and its confusion matrix."""
+    """One image's result: its pseudo mask as PNG bytes, and the scores of its activation maps and its pseudo mask."""
 
     png: bytes
-    pixels: int
-    void: int
-    confusion: np.ndarray
+    cam: LabelScore
+    pseudo_mask: LabelScore
 
 
 @dataclass(frozen=True)
@@ -54,17 +50,17 @@ class Refinement:
                 f"{self.cams.path} holds {len(cam)} maps of image {image_id}, which has {len(tags)} tags; "
                 "it was made from another data set: `dvc repro cam` makes it again"
             )
-        mask = pseudo_mask(self.dataset.image(image_id), cam, tags, info.background, self.refine)
-        classes = self.dataset.num_classes
-        if info.masks:
-            confusion = confusion_matrix(self.dataset.mask(image_id), mask, classes)
-        else:
-            confusion = np.zeros((classes, classes + 1), np.int64)
-        return Refined(encode_png(mask, info.palette), mask.size, int((mask == VOID).sum()), confusion)
+        image = self.dataset.image(image_id)
+        mask = pseudo_mask(image, cam, tags, info.background, self.refine)
+        labels = activation_labels(cam, image.shape[:2], tags, info.background, self.refine.foreground)
+        scores = (score_labels(self.dataset, image_id, found) for found in (labels, mask))
+        return Refined(encode_png(mask, info.palette), *scores)
 
 
-def write_pseudo_masks(path: Path, dataset: Dataset, cams: Path, refine: Params) -> list[dict[str, Any]]:
-    """Writes masks/ID.png for every image of train and val, in their order, and returns the rows of the scores.
+def write_pseudo_masks(
+    path: Path, dataset: Dataset, cams: Path, refine: Params
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Writes masks/ID.png for every image of train and val, in their order.
 
     The bytes are the same for any number of worker processes.
 
@@ -74,24 +70,24 @@ def write_pseudo_masks(path: Path, dataset: Dataset, cams: Path, refine: Params)
         cams: cam.zip.
         refine: the section of params.yaml, see `two_thresholds.pseudo_mask`.
 
+    Returns:
+        The rows of the scores of the activation maps, cut at the threshold `foreground`, and of the pseudo masks.
+
     Raises:
         Fault: activation maps are missing or do not fit the data set.
     """
     members = {split: set(dataset.ids(split)) for split in SPLITS}
     ids = list(dict.fromkeys(image_id for split in SPLITS for image_id in dataset.ids(split)))
-    shape = (dataset.num_classes, dataset.num_classes + 1)
-    confusion = {split: np.zeros(shape, np.int64) for split in SPLITS}
-    counts = {split: np.zeros(2, np.int64) for split in SPLITS}  # void pixels, all pixels
+    found: dict[str, list[Refined]] = {split: [] for split in SPLITS}
     results = process_map(Refinement(dataset, ZipReader(cams), refine), ids, "refine", len(ids))
     with write_zip(path) as archive:
         for image_id, result in zip(ids, results, strict=True):
             archive.bytes(f"masks/{image_id}.png", result.png)
             for split in SPLITS:
                 if image_id in members[split]:
-                    confusion[split] += result.confusion
-                    counts[split] += (result.void, result.pixels)
-    return [
-        row
-        for split in SPLITS
-        for row in score_rows(split, confusion[split], counts[split][0] / counts[split][1], dataset.info)
-    ]
+                    found[split].append(result)
+    cam_rows, mask_rows = [], []
+    for split in SPLITS:
+        cam_rows += score_rows(split, [result.cam for result in found[split]], dataset.info)
+        mask_rows += score_rows(split, [result.pseudo_mask for result in found[split]], dataset.info)
+    return cam_rows, mask_rows

@@ -1,19 +1,55 @@
-"""How good pseudo masks are: IoU, precision and recall against the true masks."""
+"""How good activation maps and pseudo masks are: IoU, precision and recall, and IA-mIoU by object size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from stages.core.dataset import DatasetInfo
-from stages.core.metrics.confusion import class_iou, class_precision, class_recall, mean_defined
+from stages.core.dataset import VOID, Dataset, DatasetInfo
+from stages.core.metrics.confusion import class_iou, class_precision, class_recall, confusion_matrix
+from stages.core.metrics.image_counts import ImageCounts, count_image
+from stages.core.metrics.means import mean_defined
+from stages.core.metrics.summary import IA_SIZES, Summands
 
-COLUMNS = ("split", "class", "iou", "iou_labelled", "precision", "recall", "void")
+COLUMNS = ("split", "class", "iou", "iou_labelled", "precision", "recall", "ia_iou", *IA_SIZES, "void")
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """One label map beside its truth.
+
+    pixels, void: number of its pixels, and of those without a label.
+    matrix: (C, C + 1) confusion matrix; zeros without a true mask.
+    counts: of the map whose void pixels are background; None without a true mask.
+    """
+
+    pixels: int
+    void: int
+    matrix: np.ndarray
+    counts: ImageCounts | None
+
+
+def score_labels(dataset: Dataset, image_id: str, labels: np.ndarray) -> LabelScore:
+    """Compares a label map (H, W) uint8, 255 void, with the truth of an image."""
+    info = dataset.info
+    void = labels == VOID
+    if not info.masks:
+        empty = np.zeros((len(info.classes), len(info.classes) + 1), np.int64)
+        return LabelScore(labels.size, int(void.sum()), empty, None)
+    truth = dataset.mask(image_id)
+    matrix = confusion_matrix(truth, labels, len(info.classes))
+    if info.background:
+        labels = np.where(void, 0, labels).astype(np.uint8)
+    complete = void_as_background(matrix) if info.background else matrix
+    counts = count_image(image_id, complete, truth, dataset.instances(image_id), labels, info.background)
+    return LabelScore(labels.size, int(void.sum()), matrix, counts)
 
 
 def void_as_background(matrix: np.ndarray) -> np.ndarray:
-    """The confusion matrix (C, C + 1) with the pixels that the pseudo masks leave void counted as label 0."""
+    """The confusion matrix (C, C + 1) with the pixels that are left void counted as label 0."""
     result = matrix.copy()
     result[:, 0] += result[:, -1]
     result[:, -1] = 0
@@ -21,26 +57,28 @@ def void_as_background(matrix: np.ndarray) -> np.ndarray:
 
 
 def labelled_only(matrix: np.ndarray) -> np.ndarray:
-    """The confusion matrix (C, C + 1) without the pixels that the pseudo masks leave void."""
+    """The confusion matrix (C, C + 1) without the pixels that are left void."""
     result = matrix.copy()
     result[:, -1] = 0
     return result
 
 
-def score_rows(split: str, matrix: np.ndarray, void: float, info: DatasetInfo) -> list[dict[str, Any]]:
+def score_rows(split: str, scores: Sequence[LabelScore], info: DatasetInfo) -> list[dict[str, Any]]:
     """A row per class and a last one, `mean`, over the classes that the split's truth shows.
 
     Pixels whose truth is void count nowhere. What a void pixel of a pseudo mask counts as differs between papers, so
     there are two IoUs. `iou`, `precision` and `recall` take it for background, as reports of pseudo-mask mIoU do; in a
     data set without a background it is a pixel of its true class that is missed. `iou_labelled` leaves it out, so it
     flatters masks that are void wherever it is hard: read it beside `void`, the share of void pixels among all of them.
+    `ia_iou` and its parts by size are the mean IoU of the instances, in mode `exact` (see `core.metrics.ia_miou`), void
+    taken as for `iou`.
 
     Args:
         split: name of the split.
-        matrix: (C, C + 1) from `core.metrics.confusion`, summed over the split's images.
-        void: share of void pixels in the pseudo masks, 0..1.
+        scores: of the split's images.
         info: the data set's; without true masks there is only the last row, with `void` alone.
     """
+    matrix = sum(score.matrix for score in scores)
     complete = void_as_background(matrix) if info.background else matrix
     columns = {
         "iou": class_iou(complete),
@@ -48,9 +86,14 @@ def score_rows(split: str, matrix: np.ndarray, void: float, info: DatasetInfo) -
         "precision": class_precision(complete),
         "recall": class_recall(complete),
     }
-    means = {key: mean_defined(values) for key, values in columns.items()}
     rows = []
     if info.masks:
+        images = [score.counts for score in scores]
+        sums = Summands(images, info.size_bins, len(info.classes), info.background).sums()
+        columns["ia_iou"] = sums.class_ia_iou()[0]
+        columns |= dict(zip(IA_SIZES, sums.class_size_ia_iou()[0].T, strict=True))
         for label, name in enumerate(info.classes):
             rows.append({"split": split, "class": name} | {key: values[label] for key, values in columns.items()})
+    void = sum(score.void for score in scores) / sum(score.pixels for score in scores)
+    means = {key: float(mean_defined(values)) for key, values in columns.items()}
     return [*rows, {"split": split, "class": "mean", "void": void} | means]

@@ -42,6 +42,21 @@ def pseudo_mask(
     return rule(image, scores, classes.astype(np.uint8), refine)
 
 
+def activation_labels(
+    cam: np.ndarray, size: tuple[int, int], classes: np.ndarray, background: bool, floor: float
+) -> np.ndarray:
+    """What the activation maps say alone, (H, W) uint8; arguments as for `pseudo_mask`.
+
+    It is the class of the highest map, and background where that is not over `floor`. In a data set without background
+    every pixel has a class.
+    """
+    if len(classes) == 0:
+        return np.full(size, 0 if background else VOID, np.uint8)
+    scores = upsample(cam, size)
+    best = classes.astype(np.uint8)[scores.argmax(axis=0)]
+    return np.where(scores.max(axis=0) > floor, best, 0).astype(np.uint8) if background else best
+
+
 def upsample(cam: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps (K, h, w) uint8 as scores (K, H, W) float32 in 0..1, bilinear; the corners of the two grids coincide."""
     height, width = size

@@ -7,17 +7,13 @@ from collections.abc import Callable
 from importlib import import_module
 
 import numpy as np
-import pytest
 import torch
-from skimage.measure import label
 
 from stages.core.dense_crf import dense_crf
-from stages.core.metrics.instances import true_instances
 from stages.core.networks.segmentation import Segmenter
 from stages.core.params import Params
 from stages.core.samples import Batch
 from stages.download.shapes import render
-from stages.evaluate.ia_miou import instance_ious
 
 
 def seconds(work: Callable[[], object], repeats: int = 5) -> float:
@@ -33,36 +29,7 @@ def seconds(work: Callable[[], object], repeats: int = 5) -> float:
 
 def report(name: str, ours: float, other: float, against: str) -> None:
     """One line of the table."""
-    print(f"\n{name}: {ours * 1e3:.1f} ms, {other / ours:.2f} times as fast as {against} ({other * 1e3:.1f} ms)")  # noqa: T201
-
-
-@pytest.mark.parametrize("noise", [0.0, 0.1], ids=["clean", "noisy"])
-def test_instance_ious_against_a_loop_over_instances(noise: float) -> None:
-    """The loop is the definition, instance by instance and component by component, on whole-image masks."""
-    generator = np.random.default_rng(0)
-    _, mask, ids = render(0, 1, 3, 384)
-    prediction = np.roll(mask, 5, 1)
-    random = generator.random(mask.shape) < noise
-    prediction[random] = generator.integers(0, 9, random.sum())
-
-    def loop() -> list[float]:
-        result = []
-        for identity in np.unique(ids[ids > 0])[:4]:
-            instance = ids == identity
-            kind = mask[instance].max()
-            parts = label(prediction == kind, connectivity=2)
-            inter, union = 0, instance.sum()
-            for part in np.unique(parts[instance & (parts > 0)]):
-                component = parts == part
-                hit, same = (component & instance).sum(), (component & (ids > 0) & (mask == kind)).sum()
-                inter, union = inter + hit, union + hit / same * (component.sum() - same)
-            result.append(inter / union)
-        return result
-
-    instances = true_instances(mask, ids, background=True)
-    assert np.allclose(instance_ious(instances, prediction, True)[: len(loop())], loop())
-    ours = seconds(lambda: instance_ious(true_instances(mask, ids, background=True), prediction, True))
-    report(f"IoU of all instances, 384 x 384, noise {noise}", ours, seconds(loop, 1), "a loop over four of them")
+    print(f"\n{name}: {ours * 1e3:.1f} ms, {other / ours:.2f} times as fast as {against} ({other * 1e3:.1f} ms)")
 
 
 def test_methods_against_full_supervision() -> None:

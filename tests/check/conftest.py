@@ -49,7 +49,7 @@ methods: {full: {}, pseudo_mask: {}, size_target: {neighbours: 8, relaxation: bi
 size_targets: {source: masks, void: excluded, corruption: relative_gaussian, sigma: 0.1, renormalise: background,
   seed: 0}
 balance: {instances_per_cell: 20, seed: 0}
-evaluate: {samples: 12}
+evaluate: {mode: exact, bootstrap: 1000, samples: 12}
 """
 
 Change = Callable[..., dict[str, Any]]

@@ -164,6 +164,15 @@ def test_png_of_labels(kind):
     assert np.array_equal(back, array)
 
 
+def test_a_bilevel_png_holds_0_and_1():
+    array = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(array.astype(bool)).save(buffer, "PNG")
+    back = files.decode_image(buffer.getvalue())
+    assert back.dtype == np.uint8
+    assert np.array_equal(back, array)
+
+
 def test_png_with_a_palette_holds_labels_and_shows_colours():
     array = np.array([[0, 1], [255, 1]], np.uint8)
     content = files.encode_png(array, PALETTE)

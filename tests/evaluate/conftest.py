@@ -18,7 +18,7 @@ CLASSES = ("background", "cat", "dog", "cow")
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 150, 0), (0, 0, 90), *((0, 0, 0),) * 252)
 SIDE = 24
 SPLITS = {"val": range(8), "test": range(8, 20)}
-OUTS = ("summary", "miou", "per_class", "iou_by_size", "confusion", "instances")
+OUTS = ("summary", "miou", "intervals", "per_class", "per_class_size", "iou_by_size", "confusion", "instances")
 
 
 def picture(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -49,6 +49,7 @@ def build(tmp_path: Path) -> Build:
         instances: bool = True,
         samples: int = 3,
         headline: str = "test",
+        mode: str = "exact",
         predictions: Callable[[int, np.ndarray], np.ndarray] = lambda number, _: picture(number)[2],
     ) -> Stage:
         info = DatasetInfo("blocks", CLASSES, True, PALETTE, (20, 40), "masks", True, instances)
@@ -96,7 +97,10 @@ def build(tmp_path: Path) -> Build:
             write_csv(paths[name], rows, columns)
         outs = {name: tmp_path / "metrics" / f"{name}.csv" for name in OUTS} | {"samples": tmp_path / "metrics/samples"}
         outs["summary"] = tmp_path / "metrics/summary.json"
-        params = {"evaluate": Params({"samples": samples}), "datasets.${dataset}.headline": headline}
+        params = {
+            "evaluate": Params({"mode": mode, "bootstrap": 200, "samples": samples}),
+            "datasets.${dataset}.headline": headline,
+        }
         return Stage(
             "evaluate",
             Declared("evaluate", "the key", params),

@@ -39,7 +39,7 @@ def test_miou_equals_pixel_counts(build: Build) -> None:
     predicted = np.where(truth == 255, 255, predicted)
     iou = [((truth == c) & (predicted == c)).sum() / ((truth == c) | (predicted == c)).sum() for c in range(3)]
     assert float(rows["test"]["miou"]) == pytest.approx(np.mean(iou), rel=1e-5)
-    assert float(rows["test"]["miou_foreground"]) == pytest.approx(np.mean(iou[1:]), rel=1e-5)
+    assert float(rows["test"]["miou_fg"]) == pytest.approx(np.mean(iou[1:]), rel=1e-5)
     share = (truth == 0).sum() / (truth != 255).sum()
     assert float(rows["test"]["all_background_miou"]) == pytest.approx(share / 3, rel=1e-5)
     right = (truth == predicted)[truth != 255].mean()
@@ -52,7 +52,6 @@ def test_miou_equals_pixel_counts(build: Build) -> None:
     assert per_class["cow"]["iou"] == per_class["cow"]["ia_iou"] == ""
     assert (per_class["cow"]["precision"], per_class["cow"]["instances"]) == ("0", "0")
     assert per_class["background"]["instances"] == "12"
-    assert per_class["background"]["ia_s"] == ""
     for column, axis in (("precision", predicted), ("recall", truth)):
         cat = ((truth == 1) & (predicted == 1)).sum() / (axis == 1).sum()
         assert float(per_class["cat"][column]) == pytest.approx(cat, rel=1e-5)
@@ -78,9 +77,11 @@ def test_ia_miou_equals_the_means_of_the_instance_table(build: Build) -> None:
     assert float(per_class["background"]["ia_iou"]) == pytest.approx(np.mean(background), rel=1e-5)
     expected = np.mean([np.mean(background), mean("cat"), mean("dog")])
     assert float(row["ia_miou"]) == pytest.approx(expected, rel=1e-5)
+    by_size = {(r["class"], r["size"]): r for r in table(stage, "per_class_size") if r["split"] == "test"}
+    assert {name for name, _ in by_size} == {"cat", "dog"}
     for column, size in {"ia_s": "small", "ia_m": "medium", "ia_l": "large"}.items():
         values = [mean(name, size) for name in ("cat", "dog")]
-        written = [float(per_class[name][column] or "nan") for name in ("cat", "dog")]
+        written = [float(by_size.get((name, size), {}).get("ia_iou", "nan")) for name in ("cat", "dog")]
         assert written == pytest.approx(values, rel=1e-5, nan_ok=True)
         defined = [value for value in values if not np.isnan(value)]
         expected = np.mean(defined) if defined else np.nan
@@ -183,7 +184,9 @@ def test_twice_the_same_bytes(build: Build) -> None:
     first = content()
     (stage.outs["samples"] / "old.png").write_bytes(b"")
     assert content() == first
-    assert len(first) == 6 + 3
+    sizes = {row["bin"] for row in table(stage, "instances") if row["id"].startswith("test/")}
+    assert {f"worst_{size}.png" for size in sizes} <= set(first)
+    assert len(first) == 8 + 3 + len(sizes)
 
 
 def test_processes_change_nothing(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +195,9 @@ def test_processes_change_nothing(build: Build, monkeypatch: pytest.MonkeyPatch)
     splits = {"test": dataset.ids("test"), "both": dataset.ids("val") + dataset.ids("test")}
     monkeypatch.setattr("stages.core.pool.SERIAL", 0)
     monkeypatch.setenv("SIZEWISE_JOBS", "1")
-    matrices, results = evaluate_images(dataset, predictions, splits)
+    matrices, results = evaluate_images(dataset, predictions, splits, "exact")
     monkeypatch.setenv("SIZEWISE_JOBS", "2")
-    matrices_of_two, results_of_two = evaluate_images(dataset, predictions, splits)
+    matrices_of_two, results_of_two = evaluate_images(dataset, predictions, splits, "exact")
     np.testing.assert_equal(matrices_of_two, matrices)
     assert list(results_of_two) == list(results)
     for image_id, result in results.items():
@@ -216,3 +219,26 @@ def test_a_prediction_beyond_the_classes_is_named(build: Build) -> None:
 def test_a_headline_that_is_not_predicted_is_refused(build: Build) -> None:
     with pytest.raises(Fault, match="'test'.*predict.splits"):
         main(build(predicted=("val",)))
+
+
+def test_the_share_of_missed_instances_and_the_intervals(build: Build) -> None:
+    stage = build()
+    main(stage)
+    instances = [row for row in table(stage, "instances") if row["id"].startswith("test/")]
+    for row in table(stage, "per_class_size"):
+        if row["split"] == "test":
+            own = [r for r in instances if (r["class"], r["bin"]) == (row["class"], row["size"])]
+            assert int(row["instances"]) == len(own) > 0
+            assert float(row["missed"]) == pytest.approx(np.mean([r["missed"] == "1" for r in own]), rel=1e-5)
+    values = next(row for row in table(stage, "miou") if row["split"] == "test")
+    found = {row["score"]: row for row in table(stage, "intervals") if row["split"] == "test"}
+    assert {"miou", "ia_miou", "ia_miou_fg", "dice", "boundary_iou", "miou_i"} <= set(found)
+    for name, row in found.items():
+        assert row["value"] == values[name]
+        assert 0 <= float(row["low"]) <= float(row["value"]) <= float(row["high"]) <= 1
+
+
+def test_the_mode_is_written_beside_the_numbers(build: Build) -> None:
+    stage = build(mode="paper")
+    main(stage)
+    assert {row["mode"] for row in table(stage, "miou")} == {"paper"}

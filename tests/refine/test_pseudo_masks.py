@@ -57,7 +57,7 @@ def data(tmp_path: Path) -> tuple[Dataset, Path]:
 
 def test_members_and_scores_of_exact_maps(data: tuple[Dataset, Path], tmp_path: Path) -> None:
     dataset, cams = data
-    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE)
+    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE)
     archive = ZipReader(tmp_path / "out.zip")
     assert archive.names() == ["masks/b.png", "masks/a.png", "masks/c.png"]
     for image_id in "bac":
@@ -78,11 +78,31 @@ def test_scores_are_pooled_over_pixels_of_a_split(data: tuple[Dataset, Path], tm
         for image_id in "bc":
             archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
         archive.array("a.npy", cut)
-    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", REFINE)
+    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", REFINE)
     dog = {row["split"]: row["iou"] for row in rows if row["class"] == "dog"}
     background = {row["split"]: row["iou"] for row in rows if row["class"] == "background"}
     assert dog == pytest.approx({"train": 72 / 96, "val": 24 / 48})
     assert background == pytest.approx({"train": 48 / 72, "val": 144 / 168})
+
+
+def test_maps_are_scored_as_they_are_and_pseudo_masks_with_void_as_background(
+    data: tuple[Dataset, Path], tmp_path: Path
+) -> None:
+    """Image b's map of class dog, 48 pixels, is 0.3 in one half: void between the thresholds."""
+    dataset, cams = data
+    half = ZipReader(cams).array("b.npy")
+    half[1, :4] = half[1, :4] * 0.3
+    with write_zip(tmp_path / "half.zip") as archive:
+        archive.array("b.npy", half)
+        for image_id in "ac":
+            archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
+    found = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "half.zip", REFINE)
+    cam, mask = ({row["class"]: row for row in rows if row["split"] == "train"} for rows in found)
+    assert cam["dog"]["iou"] == mask["dog"]["iou"] == pytest.approx(72 / 96)
+    assert (cam["mean"]["void"], mask["mean"]["void"]) == pytest.approx((0, 24 / 192))
+    assert mask["dog"]["iou_labelled"] == 1 > cam["dog"]["iou_labelled"]
+    # one dog of 48 pixels in either image: 24 are found of the first
+    assert cam["dog"]["ia_l"] == mask["dog"]["ia_l"] == pytest.approx((24 / 48 + 1) / 2)
 
 
 def test_masks_are_indexed_pngs_with_the_palette(data: tuple[Dataset, Path], tmp_path: Path) -> None:

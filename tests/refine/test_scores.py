@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stages.core.dataset import DatasetInfo
-from stages.core.metrics.confusion import confusion_matrix
-from stages.refine.scores import score_rows
+from stages.refine.scores import score_labels, score_rows
 
 TRUTH = np.array([[0, 0, 0, 0, 0, 1, 1, 1, 255]], np.uint8)
 PSEUDO = np.array([[0, 0, 0, 255, 1, 1, 255, 0, 255]], np.uint8)
 
 
-def rows(background: bool, masks: bool = True) -> dict[str, dict]:
-    """The rows of TRUTH against PSEUDO by class; class 2 is nowhere."""
-    info = DatasetInfo("few", ("a", "b", "c"), background, (), (2, 5), "masks", masks, False)
-    matrix = confusion_matrix(TRUTH, PSEUDO, 3)
-    return {row["class"]: row for row in score_rows("train", matrix, 3 / 9, info)}
+class One:
+    """A data set of one image, TRUTH; class 2 is nowhere."""
+
+    def __init__(self, background: bool) -> None:
+        self.info = DatasetInfo("few", ("a", "b", "c"), background, (), (2, 5), "masks", True, False)
+
+    def mask(self, image_id: str) -> np.ndarray:
+        return TRUTH
+
+    def instances(self, image_id: str) -> None:
+        return None
+
+
+def rows(background: bool) -> dict[str, dict]:
+    """The rows of TRUTH against PSEUDO by class."""
+    dataset = One(background)
+    found = score_rows("train", [score_labels(dataset, "x", PSEUDO)], dataset.info)
+    return {row["class"]: row for row in found}
 
 
 def test_void_is_background() -> None:
@@ -46,7 +60,17 @@ def test_void_share_is_in_the_mean_row_alone() -> None:
 
 
 def test_without_masks_only_the_void_share_is_known() -> None:
-    info = DatasetInfo("few", ("a", "b"), True, (), (2, 5), "file", False, False)
-    (row,) = score_rows("val", np.zeros((2, 3), np.int64), 0.25, info)
-    assert (row["split"], row["class"], row["void"]) == ("val", "mean", 0.25)
+    dataset = One(background=True)
+    dataset.info = replace(dataset.info, masks=False)
+    (row,) = score_rows("val", [score_labels(dataset, "x", PSEUDO)], dataset.info)
+    assert (row["split"], row["class"], row["void"]) == ("val", "mean", 3 / 9)
     assert np.isnan([row[key] for key in ("iou", "iou_labelled", "precision", "recall")]).all()
+
+
+def test_instances_by_size() -> None:
+    """b has one instance of 3 pixels, medium, of which one is found beside one wrong pixel of the same component."""
+    found = rows(background=True)
+    assert found["b"]["ia_iou"] == found["b"]["ia_m"] == pytest.approx(1 / 4)
+    assert np.isnan([found["b"]["ia_s"], found["b"]["ia_l"], found["c"]["ia_iou"]]).all()
+    assert found["a"]["ia_iou"] == pytest.approx(4 / 7)  # the background of one image
+    assert found["mean"]["ia_iou"] == pytest.approx((1 / 4 + 4 / 7) / 2)

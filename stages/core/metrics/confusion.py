@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.core.dataset import VOID
+from stages.core.metrics.means import mean_defined, ratio
 
 LABELS = 256  # of a uint8 label map
 
@@ -42,42 +43,40 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
     return matrix
 
 
-def class_iou(matrix: np.ndarray) -> np.ndarray:
-    """IoU of each class, (C,) in 0..1; NaN for a class without true pixels, which then counts in no mean.
+def iou(true: np.ndarray, predicted: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """IoU in 0..1 from pixel counts of any one shape; NaN for a class without true pixels, which counts in no mean.
 
     A class that is predicted though the truth never shows it does not enter the mean as a zero: its pixels are wrong
     for the class that they hide, which is in the mean.
     """
+    return ratio(hits, true + predicted - hits, true > 0)
+
+
+def class_iou(matrix: np.ndarray) -> np.ndarray:
+    """IoU of each class, (C,), see `iou`."""
     square = matrix[:, : len(matrix)]
-    hits = np.diagonal(square)
-    return _ratio(hits, matrix.sum(1) + square.sum(0) - hits, defined=matrix.sum(1) > 0)
+    return iou(matrix.sum(1), square.sum(0), np.diagonal(square))
 
 
 def class_precision(matrix: np.ndarray) -> np.ndarray:
     """Share of the pixels predicted as each class that are right, (C,) in 0..1; NaN for a class never predicted."""
     square = matrix[:, : len(matrix)]
-    return _ratio(np.diagonal(square), square.sum(0))
+    return ratio(np.diagonal(square), square.sum(0))
 
 
 def class_recall(matrix: np.ndarray) -> np.ndarray:
     """Share of each class's true pixels that are found, (C,) in 0..1; NaN for a class without true pixels."""
-    return _ratio(np.diagonal(matrix), matrix.sum(1))
+    return ratio(np.diagonal(matrix), matrix.sum(1))
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:
     """Share of the pixels that are right, 0..1; NaN where there are none."""
-    return float(_ratio(np.trace(matrix), matrix.sum()))
+    return float(ratio(np.trace(matrix), matrix.sum()))
 
 
 def mean_iou(matrix: np.ndarray) -> float:
     """mIoU, 0..1: mean of `class_iou` over the classes with true pixels; NaN where there are none."""
-    return mean_defined(class_iou(matrix))
-
-
-def mean_defined(values: np.ndarray) -> float:
-    """Mean of the values that are not NaN; NaN where all are (or there are none)."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
+    return float(mean_defined(class_iou(matrix)))
 
 
 def all_background(matrix: np.ndarray) -> np.ndarray:
@@ -85,8 +84,3 @@ def all_background(matrix: np.ndarray) -> np.ndarray:
     result = np.zeros_like(matrix)
     result[:, 0] = matrix.sum(1)
     return result
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray, defined: np.ndarray | None = None) -> np.ndarray:
-    defined = (whole > 0) if defined is None else defined
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=defined)
