@@ -64,7 +64,7 @@ class Crf(Section):
 
     kernels: Kernels
     iterations: Count
-    backend: Literal["pydensecrf"]
+    backend: Literal["pydensecrf", "lattice"]
 
 
 class LabelCrf(Crf):

@@ -1,4 +1,4 @@
-"""Dense CRF inference on the CPU: the fully connected CRF with Gaussian edges of Krähenbühl & Koltun.
+"""Dense CRF inference: the fully connected CRF with Gaussian edges of Krähenbühl & Koltun.
 
 "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS 2011, arXiv 1210.5644. With a unary
 energy U_i(l) per pixel i and label l, and the Potts model, a mean-field step (their equation 4) is
@@ -18,6 +18,8 @@ A crf section of params.yaml: kernels (gaussian: xy in pixels, weight; bilateral
 weight; either or both), iterations, backend. Time and memory grow with the number of labels: hand in only the labels
 that an image can have. Several unaries of one image (leading axes) share the kernels' set-up, a third of the time of
 one inference with few labels. On one machine the same input gives the same bytes.
+
+Two backends compute the same: `pydensecrf`, compiled, on the CPU, and `lattice`, PyTorch on any device.
 """
 
 from __future__ import annotations
@@ -136,4 +138,14 @@ def pydensecrf_inference(image: np.ndarray, problems: np.ndarray, crf: Params) -
     return results
 
 
-BACKENDS: dict[str, Callable[[np.ndarray, np.ndarray, Params], np.ndarray]] = {"pydensecrf": pydensecrf_inference}
+def lattice_inference(image: np.ndarray, problems: np.ndarray, crf: Params) -> np.ndarray:
+    """The `lattice` backend, see `core.filters.mean_field`."""
+    from stages.core.filters.mean_field import mean_field  # noqa: PLC0415 - torch, which the other one does without
+
+    return mean_field(image, problems, crf)
+
+
+BACKENDS: dict[str, Callable[[np.ndarray, np.ndarray, Params], np.ndarray]] = {
+    "pydensecrf": pydensecrf_inference,
+    "lattice": lattice_inference,
+}

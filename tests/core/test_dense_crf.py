@@ -15,9 +15,19 @@ PSA = {"gaussian": {"xy": 3, "weight": 3}, "bilateral": {"xy": 80, "rgb": 13, "w
 MILD = {"gaussian": {"xy": 3, "weight": 1}, "bilateral": {"xy": 20, "rgb": 30, "weight": 1}}
 
 
-def section(kernels: dict, iterations: int = 10, backend: str = "pydensecrf") -> Params:
+BACKENDS = ("pydensecrf", "lattice")
+chosen = BACKENDS[0]
+
+
+@pytest.fixture(params=BACKENDS, autouse=True)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here runs on either backend."""
+    monkeypatch.setitem(globals(), "chosen", request.param)
+
+
+def section(kernels: dict, iterations: int = 10, backend: str | None = None) -> Params:
     """A crf section of params.yaml."""
-    return Params({"kernels": kernels, "iterations": iterations, "backend": backend})
+    return Params({"kernels": kernels, "iterations": iterations, "backend": backend or chosen})
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -227,7 +237,7 @@ def test_impossible_labels_keep_finite_energies() -> None:
 
 def test_errors() -> None:
     image, labels = disc(8)
-    with pytest.raises(Fault, match="no dense CRF backend 'gpu'; there is pydensecrf"):
+    with pytest.raises(Fault, match="no dense CRF backend 'gpu'; there is pydensecrf, lattice"):
         dense_crf(image, soft(labels), section(IRN, backend="gpu"))
     with pytest.raises(Fault, match="no dense CRF kernel 'trilateral'"):
         dense_crf(image, soft(labels), section({"trilateral": {"xy": 1}}))

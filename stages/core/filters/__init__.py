@@ -1,0 +1,1 @@
+"""Filters over all pixels of an image."""
