@@ -1,18 +1,18 @@
 """Gaussian filtering of an image in any feature space, in time linear in its pixels: the permutohedral lattice.
 
 Adams, Baek & Davis, "Fast High-Dimensional Filtering Using the Permutohedral Lattice", Eurographics 2010. Features of
-d dimensions are placed in a lattice of simplices; each pixel's values are shared among the d + 1 vertices of its simplex
-(splat), every vertex exchanges with its neighbours along each of the d + 1 axes (blur), and each pixel collects from
-its vertices (slice). The result approximates
+d dimensions are placed in a lattice of simplices; each pixel's values are shared among the d + 1 vertices of its
+simplex (splat), every vertex exchanges with its neighbours along each of the d + 1 axes (blur), and each pixel collects
+from its vertices (slice). The result approximates
 
     out_i = sum_j exp( -|f_i - f_j|^2 / 2 ) v_j
 
 up to a constant that a normalisation removes. Scale, order of the axes, blur weights (1/2, 1, 1/2) and output factor
 are those of Krähenbühl & Koltun's dense CRF (NIPS 2011), which pydensecrf wraps, so that the two agree to rounding.
 
-Here splat and slice are products with sparse matrices and the blur is gathers, all in plain PyTorch: no compilation, any
-device, and the lattice is built once per image for all values, labels and iterations. Vertices are numbered by sorting,
-not by hashing, so the same input gives the same bytes on a CPU.
+Here splat and slice are products with sparse matrices and the blur is gathers, all in plain PyTorch: no compilation,
+any device, and the lattice is built once per image for all values, labels and iterations. Vertices are numbered by
+sorting, not by hashing, so the same input gives the same bytes on a CPU.
 """
 
 from __future__ import annotations
