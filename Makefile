@@ -23,6 +23,7 @@ lint: .venv/installed-dev ## style and form of the code
 bench: .venv/installed-dev ## measurements of speed and memory
 	pytest tests/benchmarks -s
 	python -m tests.benchmarks.evaluation
+	python -m tests.benchmarks.pseudo_masks
 
 faults: .venv/installed-dev ## breaks things and looks at what a person then sees
 	pytest tests/faults
