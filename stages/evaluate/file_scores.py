@@ -9,11 +9,11 @@ import numpy as np
 
 from stages.core.dataset import INSTANCE_VOID, VOID
 from stages.core.faults import Fault
+from stages.core.label_files import BadMap, LabelFiles, as_ids, as_labels, listed
 from stages.core.metrics.confusion import confusion_matrix
 from stages.core.metrics.image_counts import ImageCounts, count_image
 from stages.core.metrics.instances import FROM_COMPONENTS, FROM_MAP
 from stages.core.pool import process_map
-from stages.evaluate.label_files import BadMap, LabelFiles, as_ids, as_labels, listed
 
 KINDS = {  # what can be wrong, in the order in which it is reported
     "twice": "two files of one name, so that it is open which one counts",

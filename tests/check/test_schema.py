@@ -41,7 +41,10 @@ LINES = [
     ({"recipes.mine.predict.crf": "off"}, "recipes.mine.predict.crf: must be none or a section of its own, is 'off'"),
     ({"recipes.mine.predict.crf": None}, "recipes.mine.predict.crf: must be none or a section of its own, is empty"),
     ({"recipes.mine.refine.crf.confidence": 1}, "recipes.mine.refine.crf.confidence: must be < 1, is 1"),
-    ({"recipes.mine.refine.crf.backend": "gpu"}, "recipes.mine.refine.crf.backend: must be 'pydensecrf' or 'lattice', is 'gpu'"),
+    (
+        {"recipes.mine.refine.crf.backend": "gpu"},
+        "recipes.mine.refine.crf.backend: must be 'pydensecrf' or 'lattice', is 'gpu'",
+    ),
     (
         {"recipes.mine.refine.crf.kernels": {}},
         "recipes.mine.refine.crf.kernels: must hold gaussian, bilateral or both, is a section",
@@ -130,8 +133,8 @@ LINES = [
     ),
     (
         {"zoo": 1},
-        "unknown key 'zoo' in the top level; allowed: dataset, method, source, seed, datasets, recipes, methods, "
-        "size_targets, balance, evaluate",
+        "unknown key 'zoo' in the top level; allowed: dataset, method, source, pseudo_masks, seed, datasets, recipes, "
+        "methods, size_targets, balance, evaluate",
     ),
     ({"seed": ...}, "seed: is missing"),
     ({"datasets.pascal.lists": ...}, "datasets.pascal.lists: is missing"),
