@@ -38,6 +38,7 @@ def relation_faults(tree: Mapping[str, Any], folder: Path) -> list[str]:
         *recipe_faults(tree),
         *split_faults(tree),
         *source_faults(tree, folder),
+        *pseudo_mask_faults(tree, folder),
         *combination_faults(tree),
     ]
 
@@ -109,6 +110,24 @@ def source_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
         )
     elif not path.exists():
         yield f"source: {source} does not exist; it must be where the raw data of {name!r} lie"
+
+
+def pseudo_mask_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Pseudo masks are made by the rule's own module, or lie where a queued experiment sees them too."""
+    source = tree.get("pseudo_masks")
+    if not isinstance(source, str) or not source:
+        return
+    path = Path(source)
+    if path.suffix == ".py":
+        if path.is_absolute() or not (folder / path).is_file():
+            yield f"pseudo_masks: must be the module that makes them as params.yaml has it in git, is {source!r}"
+    elif not path.is_absolute():
+        yield (
+            "pseudo_masks: must be the absolute path of a folder or zip of label maps, as in "
+            f"-S pseudo_masks=/abs/path, is {source!r}"
+        )
+    elif not path.exists():
+        yield f"pseudo_masks: {source} does not exist"
 
 
 def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:

@@ -44,6 +44,7 @@ class Everything(Section):
     dataset: str
     method: str
     source: Text
+    pseudo_masks: Text
     seed: Seed
     datasets: dict[Name, DataSet]
     recipes: dict[Name, Recipe]

@@ -17,9 +17,9 @@ from typing import Any
 from stages.core.dataset import VOID
 from stages.core.faults import Fault
 from stages.core.files import atomic, csv_text
+from stages.core.label_files import LabelFiles, find_maps
 from stages.core.metrics.ia_miou import EXACT, MODES
 from stages.evaluate.file_scores import FileScores, instance_source, score_files
-from stages.evaluate.label_files import LabelFiles, find_maps
 from stages.evaluate.report import (
     COMPARE_COLUMNS,
     Setting,

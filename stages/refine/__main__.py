@@ -1,4 +1,4 @@
-"""The command of stage `refine`: activation maps -> pseudo masks."""
+"""The command of stage `refine`: activation maps -> pseudo masks, or those of another method in their place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ def main(stage: Stage) -> None:
     """Writes pseudo_masks.zip, cam_scores.csv and pseudo_mask_scores.csv."""
     dataset = Dataset(stage.deps["dataset"], stage.deps["raw"])
     refine = stage.params["recipes.${dataset}.refine"]
-    cam_rows, mask_rows = write_pseudo_masks(stage.outs["pseudo_masks"], dataset, stage.deps["cam"], refine)
+    source = stage.deps["pseudo_masks"]
+    imported = None if source.suffix == ".py" else source
+    cam_rows, mask_rows = write_pseudo_masks(stage.outs["pseudo_masks"], dataset, stage.deps["cam"], refine, imported)
     write_csv(stage.outs["cam_scores"], cam_rows, COLUMNS)
     write_csv(stage.outs["pseudo_mask_scores"], mask_rows, COLUMNS)
 

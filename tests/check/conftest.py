@@ -16,6 +16,7 @@ VALID = """
 dataset: drawn
 method: size_target
 source: generator.py
+pseudo_masks: generator.py
 seed: 0
 datasets:
   drawn: {format: shapes, seed: 0, image_size: 96, splits: {train: 8, val: 4, test: 4}, size_bins: [256, 1024],

@@ -91,8 +91,21 @@ def test_a_data_set_without_background(faults, tmp_path, monkeypatch):
     assert faults({"method": "full"}) == []
 
 
+def test_pseudo_masks_are_made_here_or_lie_at_an_absolute_path(faults, tmp_path):
+    assert faults({"pseudo_masks": str(tmp_path)}) == []
+    for value, message in (
+        ("masks", "must be the absolute path of a folder or zip of label maps"),
+        (f"{tmp_path}/absent", "absent does not exist"),
+        ("absent.py", "must be the module that makes them"),
+        (f"{tmp_path}/generator.py", "must be the module that makes them"),
+    ):
+        (line,) = faults({"pseudo_masks": value})
+        assert line.startswith("pseudo_masks: ")
+        assert message in line
+
+
 def test_relations_say_nothing_about_what_is_missing_or_of_another_type(folder):
-    names = ("dataset", "method", "source", "datasets", "recipes", "size_targets")
+    names = ("dataset", "method", "source", "pseudo_masks", "datasets", "recipes", "size_targets")
     for value in (None, 3, [], {}, {"drawn": None}, {"drawn": {"predict": {"splits": 3}, "format": []}}):
         relations.relation_faults(dict.fromkeys(names, value), folder)
     assert relations.relation_faults({}, folder) == []

@@ -133,8 +133,8 @@ LINES = [
     ),
     (
         {"zoo": 1},
-        "unknown key 'zoo' in the top level; allowed: dataset, method, source, seed, datasets, recipes, methods, "
-        "size_targets, balance, evaluate",
+        "unknown key 'zoo' in the top level; allowed: dataset, method, source, pseudo_masks, seed, datasets, recipes, "
+        "methods, size_targets, balance, evaluate",
     ),
     ({"seed": ...}, "seed: is missing"),
     ({"datasets.pascal.lists": ...}, "datasets.pascal.lists: is missing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from stages.core.dataset import Dataset, DatasetInfo, ImageRecord, write_header
 from stages.core.faults import Fault
-from stages.core.files import ZipReader, write_zip
+from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.params import Params
 from stages.refine.pseudo_masks import write_pseudo_masks
 
@@ -135,3 +136,48 @@ def test_maps_of_another_data_set_are_refused(data: tuple[Dataset, Path], tmp_pa
     with pytest.raises(Fault, match="has no member 'b.npy'"):
         write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", REFINE)
     assert not (tmp_path / "out.zip").exists()
+
+
+def label_maps(folder: Path, maps: dict[str, np.ndarray]) -> Path:
+    """A folder with a PNG of each map."""
+    folder.mkdir()
+    for image_id, labels in maps.items():
+        (folder / f"{image_id}.png").write_bytes(encode_png(labels))
+    return folder
+
+
+def test_masks_of_another_method_take_the_place_of_ours(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, cams = data
+    maps = {image_id: dataset.mask(image_id).copy() for image_id in "ab"}
+    maps["a"][:4, 6:] = 255  # half of image a's dog
+    source = label_maps(tmp_path / "theirs", maps)
+    cam_rows, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE, source)
+    archive = ZipReader(tmp_path / "out.zip")
+    assert archive.names() == ["masks/b.png", "masks/a.png"]  # c is of val alone, and they have none
+    for image_id in "ab":
+        np.testing.assert_array_equal(archive.png(f"masks/{image_id}.png"), maps[image_id])
+    dog = {row["split"]: row["iou"] for row in rows if row["class"] == "dog"}
+    assert dog == pytest.approx({"train": 72 / 96, "val": 24 / 48})
+    assert [row["iou"] for row in cam_rows if row["class"] == "mean"] == [1, 1]
+
+
+def test_without_masks_of_val_its_rows_are_left_out(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, cams = data
+    dataset.records["a"] = replace(dataset.records["a"], splits=("train",))
+    source = label_maps(tmp_path / "theirs", {image_id: dataset.mask(image_id) for image_id in "ab"})
+    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE, source)
+    assert {row["split"] for row in rows} == {"train"}
+
+
+def test_all_that_is_wrong_with_them_is_named(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, cams = data
+    out = tmp_path / "out.zip"
+    only_a = label_maps(tmp_path / "a", {"a": dataset.mask("a")})
+    with pytest.raises(Fault, match="b: no label map"):
+        write_pseudo_masks(out, dataset, cams, REFINE, only_a)
+    wrong = label_maps(tmp_path / "wrong", {"a": np.zeros((8, 11), np.uint8), "b": np.full((8, 12), 7, np.uint8)})
+    with pytest.raises(Fault) as fault:
+        write_pseudo_masks(out, dataset, cams, REFINE, wrong)
+    for text in ("2 faults", "a.png: 8 x 11 pixels, the image has 8 x 12", "b.png: label 7, beyond the 3 classes"):
+        assert text in str(fault.value)
+    assert not out.exists()

@@ -17,6 +17,8 @@ sorting, not by hashing, so the same input gives the same bytes on a CPU.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 HALF = 0.5  # weight of a neighbour in the blur
@@ -56,10 +58,13 @@ class Lattice:
         shape = (pixels, self.size)
         rows = torch.arange(0, pixels * corners + 1, corners, device=weights.device)
         values = weights.t().flatten() / (1 + 2.0 ** (1 - corners))
-        return (
-            torch.sparse_csr_tensor(rows, self.vertices.t().flatten(), values, shape),
-            torch.sparse_csr_tensor(self._ends, self._order % pixels, weights.flatten()[self._order], shape[::-1]),
-        )
+        back = self._ends, self._order % pixels, weights.flatten()[self._order]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that sparse tensors are in beta, and not checked
+            return (
+                torch.sparse_csr_tensor(rows, self.vertices.t().flatten(), values, shape),
+                torch.sparse_csr_tensor(*back, shape[::-1]),
+            )
 
     def filter(self, values: torch.Tensor) -> torch.Tensor:
         """The filtered values, like `values` (N, K); differentiable with respect to them, computed in float32.

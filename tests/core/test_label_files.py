@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from stages.core.faults import Fault
-from stages.evaluate.label_files import BadMap, as_ids, as_labels, decode_map, find_maps
+from stages.core.label_files import BadMap, as_ids, as_labels, decode_map, find_maps
 from tests.evaluate.score_files import archive, folder, npy, png
 
 LABELS = np.array([[0, 1, 2], [3, 3, 255]], np.uint8)
