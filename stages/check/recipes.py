@@ -97,11 +97,20 @@ class Affinity(Section):
     kind: Literal["none"]
 
 
+class Pamr(Section):
+    """Pixel-adaptive refinement of the activation maps, see `stages.core.filters.pamr`."""
+
+    kernel: Literal["pamr", "par"]
+    dilations: Annotated[list[Count], Field(min_length=1)]
+    iterations: Count
+
+
 class Refine(Section):
     """Activation maps -> pseudo masks."""
 
     foreground: Share
     background: Share
+    pamr: none_or(Pamr)
     crf: none_or(LabelCrf)
 
     @model_validator(mode="after")

@@ -8,6 +8,8 @@ authors threshold maps of full resolution; and there is a rule for data sets wit
 
 from __future__ import annotations
 
+import multiprocessing
+
 import cv2
 import numpy as np
 
@@ -15,7 +17,7 @@ from stages.core.dataset import VOID
 from stages.core.dense_crf import dense_crf_labels
 from stages.core.params import Params
 
-CRF_NONE = "none"
+NONE = "none"
 
 
 def pseudo_mask(
@@ -29,7 +31,8 @@ def pseudo_mask(
         classes: (K,) the maps' labels; none of them is the background.
         background: label 0 is the background.
         refine: `foreground` and `background`, scores in 0..1; `crf`, none or the section of `core.dense_crf` with
-            `confidence`, the probability of a label before smoothing.
+            `confidence`, the probability of a label before smoothing; `pamr`, none or a section of `core.filters.pamr`
+            by which the scores flow to pixels of like colour before they are cut.
 
     Returns:
         (H, W) uint8 labels, 255 (void) where the activation decides nothing. An image without tags is all background,
@@ -38,6 +41,8 @@ def pseudo_mask(
     if len(classes) == 0:
         return np.full(image.shape[:2], 0 if background else VOID, np.uint8)
     scores = upsample(cam, image.shape[:2])
+    if refine.pamr != NONE:
+        scores = spread(image, scores, refine.pamr)
     rule = two_thresholds if background else one_threshold
     return rule(image, scores, classes.astype(np.uint8), refine)
 
@@ -62,6 +67,19 @@ def upsample(cam: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in cam.astype(np.float32)]
     return np.stack(planes) / np.float32(255)
+
+
+def spread(image: np.ndarray, scores: np.ndarray, pamr: Params) -> np.ndarray:
+    """Scores (K, H, W) in 0..1 after pixel-adaptive refinement on the image (H, W, 3), on the CPU."""
+    import torch  # noqa: PLC0415 - a second that other recipes need not spend in every worker
+
+    from stages.core.filters.pamr import refine_masks  # noqa: PLC0415
+
+    if multiprocessing.parent_process():
+        torch.set_num_threads(1)  # a worker is one of as many as there are CPUs
+    colours = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None]
+    masks = torch.from_numpy(scores)[None]
+    return refine_masks(colours, masks, pamr.iterations, tuple(pamr.dilations), pamr.kernel)[0].numpy()
 
 
 def two_thresholds(image: np.ndarray, scores: np.ndarray, classes: np.ndarray, refine: Params) -> np.ndarray:
@@ -90,6 +108,6 @@ def one_threshold(image: np.ndarray, scores: np.ndarray, classes: np.ndarray, re
 
 def smooth(image: np.ndarray, labels: np.ndarray, n_labels: int, crf: Params | str) -> np.ndarray:
     """The label maps (..., H, W) of largest probability after the label CRF; unchanged for `crf: none`."""
-    if crf == CRF_NONE:
+    if crf == NONE:
         return labels
     return dense_crf_labels(image, labels, n_labels, crf.confidence, crf).argmax(axis=-3)

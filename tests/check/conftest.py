@@ -35,6 +35,7 @@ recipes:
     refine:
       foreground: 0.3
       background: 0.05
+      pamr: {kernel: par, dilations: [1, 2], iterations: 10}
       crf: {kernels: {gaussian: {xy: 3, weight: 3}, bilateral: {xy: 50, rgb: 5, weight: 10}}, iterations: 10,
         backend: pydensecrf, confidence: 0.7}
     segmenter: {architecture: fcn, output_stride: 8, epochs: 3, batch_size: 16, optimizer: sgd, lr: 0.002,

@@ -40,6 +40,7 @@ LINES = [
     # sections of a choice
     ({"recipes.mine.predict.crf": "off"}, "recipes.mine.predict.crf: must be none or a section of its own, is 'off'"),
     ({"recipes.mine.predict.crf": None}, "recipes.mine.predict.crf: must be none or a section of its own, is empty"),
+    ({"recipes.mine.refine.pamr.kernel": "x"}, "recipes.mine.refine.pamr.kernel: must be 'pamr' or 'par', is 'x'"),
     ({"recipes.mine.refine.crf.confidence": 1}, "recipes.mine.refine.crf.confidence: must be < 1, is 1"),
     (
         {"recipes.mine.refine.crf.backend": "gpu"},

@@ -16,11 +16,12 @@ from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.params import Params
 from stages.refine.pseudo_masks import write_pseudo_masks
 
-REFINE = Params({"foreground": 0.5, "background": 0.2, "crf": "none"})
+REFINE = Params({"foreground": 0.5, "background": 0.2, "pamr": "none", "crf": "none"})
 SMOOTH = Params(
     {
         "foreground": 0.5,
         "background": 0.2,
+        "pamr": "none",
         "crf": {
             "confidence": 0.7,
             "kernels": {"bilateral": {"xy": 50, "rgb": 5, "weight": 10}},

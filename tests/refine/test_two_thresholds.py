@@ -15,8 +15,8 @@ CRF = {
     "iterations": 10,
     "backend": "pydensecrf",
 }
-PLAIN = Params({"foreground": 0.5, "background": 0.2, "crf": "none"})
-SMOOTH = Params({"foreground": 0.5, "background": 0.2, "crf": CRF})
+PLAIN = Params({"foreground": 0.5, "background": 0.2, "pamr": "none", "crf": "none"})
+SMOOTH = Params({"foreground": 0.5, "background": 0.2, "pamr": "none", "crf": CRF})
 IMAGE = np.zeros((1, 5, 3), np.uint8)
 CAM = np.array([[[0, 100, 200, 255, 130]], [[40, 90, 210, 0, 130]]], np.uint8)  # thresholds at 127.5 and 51
 CLASSES = np.array([3, 7])
@@ -29,7 +29,7 @@ def test_two_thresholds_by_hand() -> None:
 
 def test_a_score_equal_to_the_threshold_is_background() -> None:
     """The constant background score comes first in the argmax, as in the published rule."""
-    refine = Params({"foreground": 1.0, "background": 0.0, "crf": "none"})
+    refine = Params({"foreground": 1.0, "background": 0.0, "pamr": "none", "crf": "none"})
     cam = np.array([[[255, 128, 0]]], np.uint8)
     np.testing.assert_array_equal(pseudo_mask(IMAGE[:, :3], cam, CLASSES[:1], True, refine), [[255, 255, 0]])
 
@@ -110,3 +110,22 @@ def test_crf_without_background_smooths_only_sure_pixels() -> None:
     flat = np.where(left[..., None], 40, 200) * np.ones((40, 1, 3))
     result = pseudo_mask(flat.astype(np.uint8), cam, np.array([0, 7]), False, SMOOTH)
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("kernel", ["pamr", "par"])
+def test_pixel_adaptive_refinement_fills_a_region_of_one_colour(kernel: str) -> None:
+    """The map covers a third of a square; refined, its pseudo mask covers the square and nothing else."""
+    image = np.full((32, 32, 3), 40, np.uint8)
+    image[8:24, 8:24] = 200
+    cam = np.zeros((1, 32, 32), np.uint8)
+    cam[0, 8:24, 8:14] = 255
+    labels = np.array([1])
+    plain = pseudo_mask(image, cam, labels, True, PLAIN)
+    pamr = Params({"kernel": kernel, "dilations": [1, 2, 4], "iterations": 40})
+    low = {"foreground": 0.2, "background": 0.1, "crf": "none"}
+    refined = pseudo_mask(image, cam, labels, True, Params(low | {"pamr": pamr}))
+    square = np.zeros((32, 32), bool)
+    square[8:24, 8:24] = True
+    assert (plain[square] == 1).mean() < 0.5
+    assert (refined[square] == 1).mean() > 0.95
+    assert (refined[~square] == 0).mean() > 0.95
