@@ -8,8 +8,8 @@ eight neighbours q of pixel p at each dilation, channels c and masks m,
 where sigma_pc is the standard deviation of a channel over the windows around p, and the border is repeated.
 
 `par` is its position-aware variant of AFA (Ru et al., CVPR 2022, arXiv 2203.02664): the colour term is squared, with
-0.3 in place of 0.1, and a term of the same form in the distance is added with weight 0.01. Its code lets the weights sum
-to 1.01; here they are divided by their sum, so that masks keep their range.
+0.3 in place of 0.1, and a term of the same form in the distance is added with weight 0.01. Its code lets the weights
+sum to 1.01; here they are divided by their sum, so that masks keep their range.
 """
 
 from __future__ import annotations
