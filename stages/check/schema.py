@@ -15,7 +15,7 @@ from stages.check.section import Count, Name, NotNegative, Section, Seed, Text
 class SizeTargets(Section):
     """Relative object sizes: how they are measured and how they are corrupted."""
 
-    source: Literal["masks"]
+    source: Literal["masks", "pseudo_masks"]
     void: Literal["excluded", "included"]
     corruption: Literal["none", "relative_gaussian"]
     sigma: NotNegative

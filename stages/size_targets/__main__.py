@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from stages.core.dataset import Dataset
-from stages.core.files import write_csv
+from stages.core.files import ZipReader, write_csv
 from stages.core.stage import Stage, run
 from stages.size_targets import errors, targets
 
 
 def main(stage: Stage) -> None:
     """Writes size_targets.csv and size_error.csv."""
-    rows, error_rows = targets.make_targets(Dataset(stage.deps["dataset"]), stage.params["size_targets"])
+    dataset, pseudo_masks = Dataset(stage.deps["dataset"]), ZipReader(stage.deps["pseudo_masks"])
+    rows, error_rows = targets.make_targets(dataset, pseudo_masks, stage.params["size_targets"])
     write_csv(stage.outs["size_targets"], rows, targets.COLUMNS)
     write_csv(stage.outs["size_error"], error_rows, errors.COLUMNS)
 

@@ -10,7 +10,7 @@ import pytest
 
 from stages.core.dataset import Dataset, DatasetInfo, ImageRecord, write_header
 from stages.core.faults import Fault
-from stages.core.files import csv_text, write_zip
+from stages.core.files import ZipReader, csv_text, write_zip
 from stages.core.params import Params
 from stages.size_targets.errors import divergence, error_rows
 from stages.size_targets.targets import COLUMNS, make_targets
@@ -29,20 +29,26 @@ MASKS = {
     "c": np.array([[0, 0, 0, 0], [0, 0, 0, 255]], np.uint8),
 }
 Maker = Callable[..., Dataset]
+NO_MASKS = ZipReader(Path("/none"))  # not read where sizes come from the truth
 
 
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> Maker:
     """Builds a data set whose images are all in train but the last, `v`, which is in val."""
 
-    def make(masks: dict[str, np.ndarray] = MASKS, background: bool = True, has_masks: bool = True) -> Dataset:
+    def make(
+        masks: dict[str, np.ndarray] = MASKS,
+        background: bool = True,
+        has_masks: bool = True,
+        tags: dict[str, list[int]] | None = None,
+    ) -> Dataset:
         masks = masks | {"v": np.full((2, 4), 1, np.uint8)}
         classes = ("background", "cat", "dog") if background else ("sky", "cat", "dog")
         info = DatasetInfo("few", classes, background, ((0, 0, 0),) * 256, (2, 5), "masks", has_masks, False)
         records = [ImageRecord(key, ("val" if key == "v" else "train",), "/none", 2, 4, "") for key in masks]
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.zip"
         with write_zip(path) as archive:
-            write_header(archive, info, records, {key: [] for key in masks})
+            write_header(archive, info, records, {key: (tags or {}).get(key, []) for key in masks})
             for key, mask in masks.items():
                 archive.png(f"masks/{key}.png", mask)
         return Dataset(path)
@@ -56,7 +62,7 @@ def params(**changes: object) -> Params:
 
 
 def test_rows_by_hand(make_dataset: Maker) -> None:
-    rows, _ = make_targets(make_dataset(), params(corruption="none"))
+    rows, _ = make_targets(make_dataset(), NO_MASKS, params(corruption="none"))
     assert csv_text(rows, COLUMNS).splitlines() == [
         "id,class,name,true,target",
         "a,0,background,0.333333333,0.333333333",
@@ -69,20 +75,20 @@ def test_rows_by_hand(make_dataset: Maker) -> None:
 
 
 def test_void_counts_as_background_when_included(make_dataset: Maker) -> None:
-    rows, _ = make_targets(make_dataset(), params(corruption="none", void="included"))
+    rows, _ = make_targets(make_dataset(), NO_MASKS, params(corruption="none", void="included"))
     assert [row["true"] for row in rows] == ["0.5", "0.375", "0.125", "0", "1", "1"]
 
 
 def test_without_background_only_present_classes_have_rows(make_dataset: Maker) -> None:
-    rows, errors = make_targets(make_dataset(background=False), params(renormalise="all"))
+    rows, errors = make_targets(make_dataset(background=False), NO_MASKS, params(renormalise="all"))
     assert [(row["id"], row["class"]) for row in rows] == [("a", 0), ("a", 1), ("a", 2), ("b", 2), ("c", 0)]
     assert [row["group"] for row in errors] == ["all", "sky", "cat", "dog", "small", "medium", "large"]
     assert errors[0]["n"] == 5
 
 
 def test_corrupted_targets_sum_to_one_and_leave_the_truth(make_dataset: Maker) -> None:
-    exact, _ = make_targets(make_dataset(), params(sigma=0.0))
-    rows, _ = make_targets(make_dataset(), params())
+    exact, _ = make_targets(make_dataset(), NO_MASKS, params(sigma=0.0))
+    rows, _ = make_targets(make_dataset(), NO_MASKS, params())
     assert [row["true"] for row in rows] == [row["target"] for row in exact]
     assert [row["target"] for row in rows] != [row["target"] for row in exact]
     for image_id in MASKS:
@@ -91,8 +97,8 @@ def test_corrupted_targets_sum_to_one_and_leave_the_truth(make_dataset: Maker) -
 
 
 def test_a_new_image_changes_no_other(make_dataset: Maker) -> None:
-    before, _ = make_targets(make_dataset(), params())
-    after, _ = make_targets(make_dataset({"0": MASKS["a"], **MASKS, "d": MASKS["a"]}), params())
+    before, _ = make_targets(make_dataset(), NO_MASKS, params())
+    after, _ = make_targets(make_dataset({"0": MASKS["a"], **MASKS, "d": MASKS["a"]}), NO_MASKS, params())
     assert [row for row in after if row["id"] in MASKS] == before
 
 
@@ -139,8 +145,64 @@ def test_faults(make_dataset: Maker) -> None:
         ({"corruption": "laplace"}, "no size_targets.corruption 'laplace'"),
     ]:
         with pytest.raises(Fault, match=message):
-            make_targets(make_dataset(), params(**change))
+            make_targets(make_dataset(), NO_MASKS, params(**change))
     with pytest.raises(Fault, match="has no masks to measure sizes on"):
-        make_targets(make_dataset(has_masks=False), params())
+        make_targets(make_dataset(has_masks=False), NO_MASKS, params())
     with pytest.raises(Fault, match="use all"):
-        make_targets(make_dataset(background=False), params())
+        make_targets(make_dataset(background=False), NO_MASKS, params())
+
+
+TAGS = {"a": [1, 2], "b": [2], "c": []}
+PSEUDO = {
+    "a": np.array([[0, 0, 1, 1], [1, 255, 255, 255]], np.uint8),  # the tagged dog is not in it
+    "b": np.array([[0, 2, 2, 2], [1, 255, 0, 0]], np.uint8),  # cat is in it and not tagged
+    "c": np.full((2, 4), 255, np.uint8),
+}
+
+
+def pseudo_archive(path: Path) -> ZipReader:
+    with write_zip(path) as archive:
+        for key, mask in PSEUDO.items():
+            archive.png(f"masks/{key}.png", mask)
+    return ZipReader(path)
+
+
+def targets_of(rows: list[dict]) -> dict[str, dict[int, float]]:
+    return {key: {row["class"]: float(row["target"]) for row in rows if row["id"] == key} for key in MASKS}
+
+
+def test_sizes_of_pseudo_masks_by_hand(make_dataset: Maker, tmp_path: Path) -> None:
+    dataset = make_dataset(tags=TAGS)
+    rows, errors = make_targets(dataset, pseudo_archive(tmp_path / "p"), params(source="pseudo_masks", sigma=0.0))
+    # b without its untagged cat: 3 of 6 pixels dog; a: 2 background, 3 cat, and the dog of b's size, 0.5
+    found = targets_of(rows)
+    assert found["a"] == pytest.approx({0: 0.4 / 1.5, 1: 0.6 / 1.5, 2: 0.5 / 1.5})
+    assert found["b"] == pytest.approx({0: 0.5, 2: 0.5})
+    assert found["c"] == pytest.approx({0: 1})
+    assert [row["true"] for row in rows if row["id"] == "b"] == ["0", "1"]
+    expected = np.mean([abs(0.4 - 0.5) / 0.5, abs(0.5 / 1.5 - 1 / 6) * 6, abs(0.5 - 1)])
+    assert errors[0]["mean_relative_error"] == pytest.approx(expected)
+
+
+def test_void_of_pseudo_masks_can_be_background(make_dataset: Maker, tmp_path: Path) -> None:
+    changed = params(source="pseudo_masks", sigma=0.0, void="included")
+    rows, _ = make_targets(make_dataset(tags=TAGS), pseudo_archive(tmp_path / "p"), changed)
+    assert targets_of(rows)["b"] == pytest.approx({0: 4 / 7, 2: 3 / 7})
+
+
+def test_sizes_of_pseudo_masks_need_no_true_masks(make_dataset: Maker, tmp_path: Path) -> None:
+    dataset = make_dataset(tags=TAGS, has_masks=False)
+    rows, errors = make_targets(dataset, pseudo_archive(tmp_path / "p"), params(source="pseudo_masks", sigma=0.0))
+    assert errors == []
+    assert {row["true"] for row in rows} == {""}
+    assert targets_of(rows)["b"] == pytest.approx({0: 0.5, 2: 0.5})
+
+
+def test_a_class_that_no_mask_shows_gets_the_mean_size_of_the_others(make_dataset: Maker, tmp_path: Path) -> None:
+    dataset = make_dataset(tags=TAGS | {"c": [2]})
+    with write_zip(tmp_path / "p") as archive:
+        for key, mask in PSEUDO.items():
+            archive.png(f"masks/{key}.png", np.where(mask == 2, 0, mask).astype(np.uint8))
+    rows, _ = make_targets(dataset, ZipReader(tmp_path / "p"), params(source="pseudo_masks", sigma=0.0))
+    assert targets_of(rows)["a"] == pytest.approx({0: 0.4 / 1.6, 1: 0.6 / 1.6, 2: 0.6 / 1.6})
+    assert targets_of(rows)["c"] == pytest.approx({0: 0, 2: 1})

@@ -29,10 +29,7 @@ def neighbours(planes: torch.Tensor, dilation: int) -> list[torch.Tensor]:
     """The eight neighbours of each pixel at a distance, the border repeated: views like `planes` (B, C, H, W)."""
     height, width = planes.shape[2:]
     padded = F.pad(planes, (dilation,) * 4, mode="replicate")
-    return [
-        padded[:, :, dilation * (1 + dy) :, dilation * (1 + dx) :][:, :, :height, :width]
-        for dy, dx in OFFSETS
-    ]
+    return [padded[:, :, dilation * (1 + dy) :, dilation * (1 + dx) :][:, :, :height, :width] for dy, dx in OFFSETS]
 
 
 def affinity(images: torch.Tensor, dilations: tuple[int, ...] = DILATIONS, kernel: str = "pamr") -> torch.Tensor:
