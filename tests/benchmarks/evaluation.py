@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -19,6 +18,7 @@ import numpy as np
 
 from stages.core.files import encode_png
 from stages.core.metrics.ia_miou import EXACT, PAPER, instance_ious
+from tests.benchmarks.timing import shortest
 from tests.core.metrics.reference import contour_ious
 
 HEIGHT, WIDTH, CLASSES = 375, 500, 21
@@ -39,16 +39,6 @@ def maps(count: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     random = generator.random(mask.shape) < noise
     prediction[random] = generator.choice([0, *labels], random.sum())
     return mask, ids, prediction
-
-
-def shortest(work: Callable[[], object], repeats: int) -> float:
-    """Seconds of the fastest run: noise only ever adds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def per_image() -> None:

@@ -16,7 +16,7 @@ import torch
 from stages.core.dense_crf import dense_crf
 from stages.core.params import Params
 from stages.download.shapes import render
-from tests.benchmarks.evaluation import shortest
+from tests.benchmarks.timing import shortest
 
 SETS = {
     "irn": {"gaussian": {"xy": 3, "weight": 3}, "bilateral": {"xy": 50, "rgb": 5, "weight": 10}},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from importlib import import_module
 
@@ -14,17 +13,7 @@ from stages.core.networks.segmentation import Segmenter
 from stages.core.params import Params
 from stages.core.samples import Batch
 from stages.download.shapes import render
-
-
-def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """The shortest of several runs: noise only ever adds."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+from tests.benchmarks.timing import shortest
 
 
 def report(name: str, ours: float, other: float, against: str) -> None:
@@ -52,7 +41,7 @@ def test_methods_against_full_supervision() -> None:
             terms = loss(network(images.float() / 255), batch, Params(recipe), Params(method))
             terms["loss"].backward()
 
-        times[name] = seconds(step)
+        times[name] = shortest(step, 6)
     report("training step of size_target", times["size_target"], times["full"], "one of full")
 
 
@@ -68,7 +57,7 @@ def test_crf_on_the_present_classes_against_all() -> None:
         }
     )
     few, all_labels = (generator.dirichlet(np.ones(k), image.shape[:2]).transpose(2, 0, 1) for k in (3, 21))
-    ours = seconds(lambda: dense_crf(image, few.astype(np.float32), crf), 2)
+    ours = shortest(lambda: dense_crf(image, few.astype(np.float32), crf), 2)
     report(
-        "dense CRF on 3 labels", ours, seconds(lambda: dense_crf(image, all_labels.astype(np.float32), crf), 2), "21"
+        "dense CRF on 3 labels", ours, shortest(lambda: dense_crf(image, all_labels.astype(np.float32), crf), 2), "21"
     )

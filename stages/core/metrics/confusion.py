@@ -69,11 +69,6 @@ def class_recall(matrix: np.ndarray) -> np.ndarray:
     return ratio(np.diagonal(matrix), matrix.sum(1))
 
 
-def pixel_accuracy(matrix: np.ndarray) -> float:
-    """Share of the pixels that are right, 0..1; NaN where there are none."""
-    return float(ratio(np.trace(matrix), matrix.sum()))
-
-
 def mean_iou(matrix: np.ndarray) -> float:
     """mIoU, 0..1: mean of `class_iou` over the classes with true pixels; NaN where there are none."""
     return float(mean_defined(class_iou(matrix)))
