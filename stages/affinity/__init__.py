@@ -1,1 +1,1 @@
-"""The boundary network of the random walk."""
+"""The boundary network of the random walk, and the boundaries that it sees."""

@@ -20,7 +20,7 @@ from stages.check.section import (
     broken,
     none_or,
 )
-from stages.check.training import Training
+from stages.check.training import Optimisation, Training
 
 
 def is_weights(value: str) -> str:
@@ -73,6 +73,21 @@ class LabelCrf(Crf):
     confidence: Annotated[float, Field(gt=0, lt=1)]
 
 
+class Thresholds(Section):
+    """Activation maps -> labels, see `stages.core.two_thresholds`."""
+
+    foreground: Share
+    background: Share
+    crf: none_or(LabelCrf)
+
+    @model_validator(mode="after")
+    def leaves_a_gap(self) -> Thresholds:
+        """Between the two thresholds a pixel is void."""
+        if self.background > self.foreground:
+            raise broken(f"must be <= foreground ({self.foreground})", "background", self.background)
+        return self
+
+
 class Classifier(Training):
     """Image tags -> classifier."""
 
@@ -91,10 +106,27 @@ class Cam(Section):
     batch_size: Count
 
 
-class Affinity(Section):
-    """The boundary network of the random walk."""
+class NoAffinity(Section):
+    """No boundary network: `refine` cannot walk."""
 
     kind: Literal["none"]
+
+
+class Irn(Optimisation, Thresholds):
+    """The boundary network of the random walk, on the classifier's encoder, which stays as it is."""
+
+    kind: Literal["irn"]
+    stride: Count
+    radius: Annotated[int, Field(ge=2)]
+    batch_norm: Literal["frozen"]
+
+
+class Walk(Section):
+    """The random walk of the activation maps, see `stages.core.filters.random_walk`."""
+
+    radius: Annotated[int, Field(ge=2)]
+    beta: Positive
+    steps: Count
 
 
 class Pamr(Section):
@@ -105,20 +137,11 @@ class Pamr(Section):
     iterations: Count
 
 
-class Refine(Section):
+class Refine(Thresholds):
     """Activation maps -> pseudo masks."""
 
-    foreground: Share
-    background: Share
+    walk: none_or(Walk)
     pamr: none_or(Pamr)
-    crf: none_or(LabelCrf)
-
-    @model_validator(mode="after")
-    def leaves_a_gap(self) -> Refine:
-        """Between the two thresholds a pixel is void."""
-        if self.background > self.foreground:
-            raise broken(f"must be <= foreground ({self.foreground})", "background", self.background)
-        return self
 
 
 class Segmenter(Training):
@@ -143,7 +166,7 @@ class Recipe(Section):
 
     classifier: Classifier
     cam: Cam
-    affinity: Affinity
+    affinity: Annotated[NoAffinity | Irn, Field(discriminator="kind")]
     refine: Refine
     segmenter: Segmenter
     predict: Predict

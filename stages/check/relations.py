@@ -39,6 +39,7 @@ def relation_faults(tree: Mapping[str, Any], folder: Path) -> list[str]:
         *split_faults(tree),
         *source_faults(tree, folder),
         *pseudo_mask_faults(tree, folder),
+        *walk_faults(tree),
         *combination_faults(tree),
     ]
 
@@ -128,6 +129,14 @@ def pseudo_mask_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
         )
     elif not path.exists():
         yield f"pseudo_masks: {source} does not exist"
+
+
+def walk_faults(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Scores walk only within boundaries that a network has found."""
+    for name in section(tree, "recipes"):
+        kind = part(tree, "recipes", name, "affinity", "kind")
+        if kind == "none" and isinstance(part(tree, "recipes", name, "refine", "walk"), Mapping):
+            yield f"recipes.{name}.refine.walk: must be none where affinity.kind is none; a walk needs kind irn"
 
 
 def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:

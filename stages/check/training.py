@@ -1,4 +1,4 @@
-"""The keys that training a classifier and training a segmenter have in common, and how both augment."""
+"""The keys that the trainings have in common, and how they augment."""
 
 from __future__ import annotations
 
@@ -47,10 +47,9 @@ class Augment(Section):
     jitter: Share
 
 
-class Training(Section):
-    """An optimiser, its schedule and its length."""
+class Optimisation(Section):
+    """An optimiser, its schedule and its length: what `stages.core.training.train` reads, and the samples' views."""
 
-    output_stride: Literal[8, 16, 32]
     epochs: Count
     batch_size: Count
     optimizer: Literal["adamw", "sgd"]
@@ -62,5 +61,11 @@ class Training(Section):
     warmup: ShareBelowOne
     precision: Literal["float32", "bfloat16", "float16"]
     batch_norm: Literal["train", "frozen"]
-    validate_scale: Positive
     augment: Augment
+
+
+class Training(Optimisation):
+    """Training of a network with its encoder, and at which scale it is validated."""
+
+    output_stride: Literal[8, 16, 32]
+    validate_scale: Positive

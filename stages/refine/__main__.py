@@ -15,7 +15,8 @@ def main(stage: Stage) -> None:
     refine = stage.params["recipes.${dataset}.refine"]
     source = stage.deps["pseudo_masks"]
     imported = None if source.suffix == ".py" else source
-    cam_rows, mask_rows = write_pseudo_masks(stage.outs["pseudo_masks"], dataset, stage.deps["cam"], refine, imported)
+    out, cams, edges = stage.outs["pseudo_masks"], stage.deps["cam"], stage.deps["edges"]
+    cam_rows, mask_rows = write_pseudo_masks(out, dataset, cams, edges, refine, imported)
     write_csv(stage.outs["cam_scores"], cam_rows, COLUMNS)
     write_csv(stage.outs["pseudo_mask_scores"], mask_rows, COLUMNS)
 

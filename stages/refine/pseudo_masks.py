@@ -14,8 +14,9 @@ from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.label_files import BadMap, LabelFiles, as_labels, find_maps, listed
 from stages.core.params import Params
 from stages.core.pool import process_map
+from stages.core.two_thresholds import NONE
+from stages.refine.one_image import activation_labels, pseudo_mask
 from stages.refine.scores import LabelScore, score_labels, score_rows
-from stages.refine.two_thresholds import activation_labels, pseudo_mask
 
 SPLITS = ("train", "val")
 
@@ -38,19 +39,21 @@ class Refinement:
     """The work on one image, as an object that a worker process can be sent.
 
     dataset: with images; cams: cam.zip; refine: the section of params.yaml.
+    edges: edges.zip, read where `refine` has a walk.
     imported: the pseudo masks of another method; None to make them.
     """
 
     dataset: Dataset
     cams: ZipReader
     refine: Params
+    edges: ZipReader
     imported: LabelFiles | None = None
 
     def __call__(self, image_id: str) -> Refined:
         """The pseudo mask of an image, and what it adds to the scores.
 
         Raises:
-            Fault: the image has no activation maps, or not one for each tag.
+            Fault: the image has no activation maps, or not one for each tag, or no boundaries to walk in.
         """
         info, tags = self.dataset.info, self.dataset.tags(image_id)
         cam = self.cams.array(f"{image_id}.npy")
@@ -64,7 +67,8 @@ class Refinement:
         labels = activation_labels(cam, size, tags, info.background, self.refine.foreground)
         cam_score = score_labels(self.dataset, image_id, labels)
         if self.imported is None:
-            mask = pseudo_mask(self.dataset.image(image_id), cam, tags, info.background, self.refine)
+            edges = None if self.refine.walk == NONE else self.edges.array(f"{image_id}.npy")
+            mask = pseudo_mask(self.dataset.image(image_id), cam, tags, info.background, self.refine, edges)
         elif image_id not in self.imported.members:
             return Refined(None, cam_score, None)
         else:
@@ -76,7 +80,7 @@ class Refinement:
 
 
 def write_pseudo_masks(
-    path: Path, dataset: Dataset, cams: Path, refine: Params, imported: Path | None = None
+    path: Path, dataset: Dataset, cams: Path, edges: Path, refine: Params, imported: Path | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Writes masks/ID.png for every image of train and val, in their order; imported ones of val may be missing.
 
@@ -86,7 +90,8 @@ def write_pseudo_masks(
         path: the zip to write.
         dataset: with images.
         cams: cam.zip.
-        refine: the section of params.yaml, see `two_thresholds.pseudo_mask`.
+        edges: edges.zip of `affinity`.
+        refine: the section of params.yaml, see `one_image.pseudo_mask`.
         imported: a folder or zip of another method's label maps, see `imported_mask`; None to make them.
 
     Returns:
@@ -99,7 +104,9 @@ def write_pseudo_masks(
     members = {split: set(dataset.ids(split)) for split in SPLITS}
     ids = list(dict.fromkeys(image_id for split in SPLITS for image_id in dataset.ids(split)))
     found: dict[str, list[Refined]] = {split: [] for split in SPLITS}
-    results = process_map(Refinement(dataset, ZipReader(cams), refine, source), ids, "refine", len(ids))
+    results = process_map(
+        Refinement(dataset, ZipReader(cams), refine, ZipReader(edges), source), ids, "refine", len(ids)
+    )
     faults = []
     with write_zip(path) as archive:
         for image_id, result in zip(ids, results, strict=True):

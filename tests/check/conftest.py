@@ -31,10 +31,13 @@ recipes:
       warmup: 0.1, precision: float32, batch_norm: train, validate_scale: 1.0, augment: &augment {resize: [64, 128],
       crop: none, flip: true, rotate90: false, jitter: 0.2}}
     cam: {scales: [1.0, 0.5], flip: true, stride: 4, batch_size: 32}
-    affinity: {kind: none}
+    affinity: {kind: irn, foreground: 0.3, background: 0.05, crf: none, stride: 4, radius: 10, epochs: 3,
+      batch_size: 16, optimizer: sgd, lr: 0.1, head_lr_factor: 1, momentum: 0.9, weight_decay: 0.0001,
+      schedule: poly, warmup: 0, precision: float16, batch_norm: frozen, augment: *augment}
     refine:
       foreground: 0.3
       background: 0.05
+      walk: {radius: 5, beta: 10, steps: 256}
       pamr: {kernel: par, dilations: [1, 2], iterations: 10}
       crf: {kernels: {gaussian: {xy: 3, weight: 3}, bilateral: {xy: 50, rgb: 5, weight: 10}}, iterations: 10,
         backend: pydensecrf, confidence: 0.7}

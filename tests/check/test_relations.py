@@ -104,6 +104,15 @@ def test_pseudo_masks_are_made_here_or_lie_at_an_absolute_path(faults, tmp_path)
         assert message in line
 
 
+def test_a_walk_needs_a_boundary_network(faults):
+    """In any recipe; without a walk the network may be there or not."""
+    none = {"recipes.pascal.affinity": {"kind": "none"}}
+    line = "recipes.pascal.refine.walk: must be none where affinity.kind is none; a walk needs kind irn"
+    assert faults(none) == [line]
+    assert faults(none | {"recipes.pascal.refine.walk": "none"}) == []
+    assert faults({"recipes.pascal.refine.walk": "none"}) == []
+
+
 def test_relations_say_nothing_about_what_is_missing_or_of_another_type(folder):
     names = ("dataset", "method", "source", "pseudo_masks", "datasets", "recipes", "size_targets")
     for value in (None, 3, [], {}, {"drawn": None}, {"drawn": {"predict": {"splits": 3}, "format": []}}):

@@ -76,6 +76,30 @@ LINES = [
         {"recipes.mine.segmenter.augment.crop": False},
         "recipes.mine.segmenter.augment.crop: must be none or a whole number of pixels, is false",
     ),
+    (
+        {"recipes.mine.affinity.kind": "psa"},
+        "recipes.mine.affinity.kind: must be 'none', 'irn', is 'psa'",
+    ),
+    ({"recipes.mine.affinity": {}}, "recipes.mine.affinity.kind: is missing"),
+    ({"recipes.mine.affinity.radius": 1}, "recipes.mine.affinity.radius: must be >= 2, is 1"),
+    (
+        {"recipes.mine.affinity.background": 0.4},
+        "recipes.mine.affinity.background: must be <= foreground (0.3), is 0.4",
+    ),
+    (
+        {"recipes.mine.affinity.batch_norm": "train"},
+        "recipes.mine.affinity.batch_norm: must be 'frozen', is 'train'",
+    ),
+    ({"recipes.mine.affinity.crf": "off"}, "recipes.mine.affinity.crf: must be none or a section of its own, is 'off'"),
+    ({"recipes.mine.affinity.epochs": ...}, "recipes.mine.affinity.epochs: is missing"),
+    (
+        {"recipes.mine.affinity": {"kind": "none", "radius": 10}},
+        "unknown key 'radius' in recipes.mine.affinity; allowed: kind",
+    ),
+    ({"recipes.mine.refine.walk": "yes"}, "recipes.mine.refine.walk: must be none or a section of its own, is 'yes'"),
+    ({"recipes.mine.refine.walk.steps": 0}, "recipes.mine.refine.walk.steps: must be > 0, is 0"),
+    ({"recipes.mine.refine.walk.beta": -1}, "recipes.mine.refine.walk.beta: must be > 0, is -1"),
+    ({"recipes.mine.refine.walk.radius": 1}, "recipes.mine.refine.walk.radius: must be >= 2, is 1"),
     # data sets
     (
         {"datasets.pascal.format": "vok"},
@@ -180,6 +204,9 @@ def test_a_fault_is_one_line(faults, values, line):
         {"recipes.drawn.segmenter.augment.resize": "keep"},
         {"recipes.pascal.segmenter.augment.crop": 321},
         {"recipes.drawn.refine.background": 0.3},
+        {"recipes.drawn.refine.walk": "none"},
+        {"recipes.drawn.refine.walk": "none", "recipes.drawn.affinity": {"kind": "none"}},
+        {"recipes.drawn.affinity.background": 0.3},
         {"datasets.pascal.tags": "file", "datasets.pascal.tags_file": "/data/tags.txt"},
     ],
     ids=lambda values: next(iter(values)),

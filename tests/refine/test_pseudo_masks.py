@@ -16,11 +16,12 @@ from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.params import Params
 from stages.refine.pseudo_masks import write_pseudo_masks
 
-REFINE = Params({"foreground": 0.5, "background": 0.2, "pamr": "none", "crf": "none"})
+REFINE = Params({"foreground": 0.5, "background": 0.2, "walk": "none", "pamr": "none", "crf": "none"})
 SMOOTH = Params(
     {
         "foreground": 0.5,
         "background": 0.2,
+        "walk": "none",
         "pamr": "none",
         "crf": {
             "confidence": 0.7,
@@ -30,6 +31,7 @@ SMOOTH = Params(
         },
     }
 )
+NO_EDGES = Path("edges.zip")  # without a walk it is not read
 SPLITS = {"b": ("train",), "a": ("train", "val"), "c": ("val",), "t": ("test",)}
 TAGS = {"b": [1, 2], "a": [2], "c": [], "t": [1]}
 
@@ -59,7 +61,7 @@ def data(tmp_path: Path) -> tuple[Dataset, Path]:
 
 def test_members_and_scores_of_exact_maps(data: tuple[Dataset, Path], tmp_path: Path) -> None:
     dataset, cams = data
-    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE)
+    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE)
     archive = ZipReader(tmp_path / "out.zip")
     assert archive.names() == ["masks/b.png", "masks/a.png", "masks/c.png"]
     for image_id in "bac":
@@ -80,7 +82,7 @@ def test_scores_are_pooled_over_pixels_of_a_split(data: tuple[Dataset, Path], tm
         for image_id in "bc":
             archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
         archive.array("a.npy", cut)
-    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", REFINE)
+    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", NO_EDGES, REFINE)
     dog = {row["split"]: row["iou"] for row in rows if row["class"] == "dog"}
     background = {row["split"]: row["iou"] for row in rows if row["class"] == "background"}
     assert dog == pytest.approx({"train": 72 / 96, "val": 24 / 48})
@@ -98,7 +100,7 @@ def test_maps_are_scored_as_they_are_and_pseudo_masks_with_void_as_background(
         archive.array("b.npy", half)
         for image_id in "ac":
             archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
-    found = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "half.zip", REFINE)
+    found = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "half.zip", NO_EDGES, REFINE)
     cam, mask = ({row["class"]: row for row in rows if row["split"] == "train"} for rows in found)
     assert cam["dog"]["iou"] == mask["dog"]["iou"] == pytest.approx(72 / 96)
     assert (cam["mean"]["void"], mask["mean"]["void"]) == pytest.approx((0, 24 / 192))
@@ -108,7 +110,7 @@ def test_maps_are_scored_as_they_are_and_pseudo_masks_with_void_as_background(
 
 
 def test_masks_are_indexed_pngs_with_the_palette(data: tuple[Dataset, Path], tmp_path: Path) -> None:
-    write_pseudo_masks(tmp_path / "out.zip", *data, REFINE)
+    write_pseudo_masks(tmp_path / "out.zip", *data, NO_EDGES, REFINE)
     with Image.open(BytesIO(ZipReader(tmp_path / "out.zip").bytes("masks/b.png"))) as image:
         assert image.mode == "P"
         assert image.getpalette()[3:6] == [1, 254, 0]
@@ -122,7 +124,7 @@ def test_any_number_of_workers_gives_the_same_bytes(
     for jobs in (1, 2):
         monkeypatch.setenv("SIZEWISE_JOBS", str(jobs))
         path = tmp_path / f"{jobs}.zip"
-        results[jobs] = (write_pseudo_masks(path, *data, SMOOTH), path.read_bytes())
+        results[jobs] = (write_pseudo_masks(path, *data, NO_EDGES, SMOOTH), path.read_bytes())
     assert repr(results[1]) == repr(results[2])
 
 
@@ -131,12 +133,32 @@ def test_maps_of_another_data_set_are_refused(data: tuple[Dataset, Path], tmp_pa
     with write_zip(tmp_path / "other.zip") as archive:
         archive.array("b.npy", ZipReader(cams).array("a.npy"))
     with pytest.raises(Fault, match="holds 1 maps of image b, which has 2 tags"):
-        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", REFINE)
+        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", NO_EDGES, REFINE)
     with write_zip(tmp_path / "other.zip") as archive:
         archive.text("cam.json", "{}")
     with pytest.raises(Fault, match="has no member 'b.npy'"):
-        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", REFINE)
+        write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "other.zip", NO_EDGES, REFINE)
     assert not (tmp_path / "out.zip").exists()
+
+
+def test_a_walk_reads_the_boundaries_of_each_image(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    """Without any boundary the map of a class ends alike everywhere; without the image's edge map there is no walk."""
+    dataset, cams = data
+    walk = Params(REFINE.plain() | {"walk": {"radius": 5, "beta": 10, "steps": 500}})
+    with write_zip(tmp_path / "edges.zip") as archive:
+        for image_id in "bac":
+            archive.array(f"{image_id}.npy", np.zeros((2, 3), np.uint8))
+    write_pseudo_masks(tmp_path / "out.zip", dataset, cams, tmp_path / "edges.zip", walk)
+    archive = ZipReader(tmp_path / "out.zip")
+    assert {image_id: np.unique(archive.png(f"masks/{image_id}.png")).tolist() for image_id in "ac"} == {
+        "a": [2],
+        "c": [0],
+    }
+    with write_zip(tmp_path / "none.zip") as archive:
+        archive.text("edges.json", "{}")
+    with pytest.raises(Fault, match="none.zip has no member 'b.npy'"):
+        write_pseudo_masks(tmp_path / "other.zip", dataset, cams, tmp_path / "none.zip", walk)
+    assert not (tmp_path / "other.zip").exists()
 
 
 def label_maps(folder: Path, maps: dict[str, np.ndarray]) -> Path:
@@ -152,7 +174,7 @@ def test_masks_of_another_method_take_the_place_of_ours(data: tuple[Dataset, Pat
     maps = {image_id: dataset.mask(image_id).copy() for image_id in "ab"}
     maps["a"][:4, 6:] = 255  # half of image a's dog
     source = label_maps(tmp_path / "theirs", maps)
-    cam_rows, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE, source)
+    cam_rows, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
     archive = ZipReader(tmp_path / "out.zip")
     assert archive.names() == ["masks/b.png", "masks/a.png"]  # c is of val alone, and they have none
     for image_id in "ab":
@@ -166,7 +188,7 @@ def test_without_masks_of_val_its_rows_are_left_out(data: tuple[Dataset, Path], 
     dataset, cams = data
     dataset.records["a"] = replace(dataset.records["a"], splits=("train",))
     source = label_maps(tmp_path / "theirs", {image_id: dataset.mask(image_id) for image_id in "ab"})
-    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, REFINE, source)
+    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
     assert {row["split"] for row in rows} == {"train"}
 
 
@@ -175,10 +197,10 @@ def test_all_that_is_wrong_with_them_is_named(data: tuple[Dataset, Path], tmp_pa
     out = tmp_path / "out.zip"
     only_a = label_maps(tmp_path / "a", {"a": dataset.mask("a")})
     with pytest.raises(Fault, match="b: no label map"):
-        write_pseudo_masks(out, dataset, cams, REFINE, only_a)
+        write_pseudo_masks(out, dataset, cams, NO_EDGES, REFINE, only_a)
     wrong = label_maps(tmp_path / "wrong", {"a": np.zeros((8, 11), np.uint8), "b": np.full((8, 12), 7, np.uint8)})
     with pytest.raises(Fault) as fault:
-        write_pseudo_masks(out, dataset, cams, REFINE, wrong)
+        write_pseudo_masks(out, dataset, cams, NO_EDGES, REFINE, wrong)
     for text in ("2 faults", "a.png: 8 x 11 pixels, the image has 8 x 12", "b.png: label 7, beyond the 3 classes"):
         assert text in str(fault.value)
     assert not out.exists()

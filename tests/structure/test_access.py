@@ -21,8 +21,6 @@ READS_ALL_PARAMS = {"check", "track"}  # they can change no result
 UNREAD = {
     ("download", "deps", "params_ok"): "nothing runs before params.yaml is valid",
     ("download", "deps", "source"): "it is read as the param of the same name; as a dep, a changed source shows",
-    ("affinity", "deps", "cam"): "the network learns from the maps; the empty model needs none",
-    ("refine", "deps", "affinity"): "the walk needs the network; without a walk the order stays the same",
 }
 
 

@@ -1,13 +1,12 @@
-"""The rule for pseudo masks on scores chosen by hand, and with the CRF on pictures with known edges."""
+"""Pseudo masks of scores chosen by hand, and with CRF, PAMR and walk on pictures with known edges."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from stages.core.dense_crf import dense_crf_labels
 from stages.core.params import Params
-from stages.refine.two_thresholds import pseudo_mask, two_thresholds, upsample
+from stages.refine.one_image import pseudo_mask, walk_scores
 
 CRF = {
     "confidence": 0.7,
@@ -15,8 +14,8 @@ CRF = {
     "iterations": 10,
     "backend": "pydensecrf",
 }
-PLAIN = Params({"foreground": 0.5, "background": 0.2, "pamr": "none", "crf": "none"})
-SMOOTH = Params({"foreground": 0.5, "background": 0.2, "pamr": "none", "crf": CRF})
+PLAIN = Params({"foreground": 0.5, "background": 0.2, "walk": "none", "pamr": "none", "crf": "none"})
+SMOOTH = Params({"foreground": 0.5, "background": 0.2, "walk": "none", "pamr": "none", "crf": CRF})
 IMAGE = np.zeros((1, 5, 3), np.uint8)
 CAM = np.array([[[0, 100, 200, 255, 130]], [[40, 90, 210, 0, 130]]], np.uint8)  # thresholds at 127.5 and 51
 CLASSES = np.array([3, 7])
@@ -29,7 +28,7 @@ def test_two_thresholds_by_hand() -> None:
 
 def test_a_score_equal_to_the_threshold_is_background() -> None:
     """The constant background score comes first in the argmax, as in the published rule."""
-    refine = Params({"foreground": 1.0, "background": 0.0, "pamr": "none", "crf": "none"})
+    refine = Params({"foreground": 1.0, "background": 0.0, "walk": "none", "pamr": "none", "crf": "none"})
     cam = np.array([[[255, 128, 0]]], np.uint8)
     np.testing.assert_array_equal(pseudo_mask(IMAGE[:, :3], cam, CLASSES[:1], True, refine), [[255, 255, 0]])
 
@@ -43,21 +42,6 @@ def test_images_without_tags(refine: Params) -> None:
     cam, classes = np.zeros((0, 1, 2), np.uint8), np.zeros(0, np.int64)
     np.testing.assert_array_equal(pseudo_mask(IMAGE, cam, classes, True, refine), np.zeros((1, 5)))
     np.testing.assert_array_equal(pseudo_mask(IMAGE, cam, classes, False, refine), np.full((1, 5), 255))
-
-
-def test_upsampling_is_bilinear_between_pixel_centres() -> None:
-    """Doubling a row of two: the new centres lie at -1/4, 1/4, 3/4, 5/4 of the old; beyond the ends it is constant."""
-    result = upsample(np.array([[[0, 255]], [[255, 255]]], np.uint8), (2, 4))
-    assert result.dtype == np.float32
-    np.testing.assert_allclose(result, [[[0, 0.25, 0.75, 1]] * 2, [[1, 1, 1, 1]] * 2], atol=1e-6)
-
-
-def test_upsampling_keeps_the_place() -> None:
-    """A bump stays at the same relative place when the image is no multiple of the stride."""
-    cam = np.zeros((1, 10, 13), np.uint8)
-    cam[0, 7, 2] = 255
-    row, column = np.unravel_index(upsample(cam, (37, 50))[0].argmax(), (37, 50))
-    assert ((row + 0.5) / 37, (column + 0.5) / 50) == pytest.approx((7.5 / 10, 2.5 / 13), abs=0.02)
 
 
 def picture(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,21 +64,6 @@ def test_crf_moves_labels_to_the_edges_of_the_picture() -> None:
     plain, smooth = (pseudo_mask(image, cam, CLASSES, True, refine) for refine in (PLAIN, SMOOTH))
     assert (plain == truth).mean() < 0.9
     assert (smooth == truth).mean() > 0.99
-
-
-def test_crf_is_the_label_crf_on_the_present_classes_at_both_thresholds() -> None:
-    """Against the rule written out with one CRF per threshold, stopped early, where a label more would be seen."""
-    refine = Params(SMOOTH.plain() | {"crf": CRF | {"iterations": 2}})
-    image, _, cam = picture(1)
-    scores = upsample(cam, image.shape[:2])
-    maps = []
-    for floor in (0.5, 0.2):
-        constant = np.full((1, *image.shape[:2]), floor, np.float32)
-        labels = np.concatenate([constant, scores]).argmax(axis=0)
-        maps.append(np.array([0, 3, 7])[dense_crf_labels(image, labels, 3, 0.7, refine.crf).argmax(axis=0)])
-    expected = np.where(maps[0] > 0, maps[0], np.where(maps[1] == 0, 0, 255))
-    assert set(np.unique(expected)) >= {0, 3, 7}
-    np.testing.assert_array_equal(two_thresholds(image, scores, CLASSES.astype(np.uint8), refine), expected)
 
 
 def test_crf_without_background_smooths_only_sure_pixels() -> None:
@@ -122,10 +91,57 @@ def test_pixel_adaptive_refinement_fills_a_region_of_one_colour(kernel: str) -> 
     labels = np.array([1])
     plain = pseudo_mask(image, cam, labels, True, PLAIN)
     pamr = Params({"kernel": kernel, "dilations": [1, 2, 4], "iterations": 40})
-    low = {"foreground": 0.2, "background": 0.1, "crf": "none"}
+    low = {"foreground": 0.2, "background": 0.1, "walk": "none", "crf": "none"}
     refined = pseudo_mask(image, cam, labels, True, Params(low | {"pamr": pamr}))
     square = np.zeros((32, 32), bool)
     square[8:24, 8:24] = True
     assert (plain[square] == 1).mean() < 0.5
     assert (refined[square] == 1).mean() > 0.95
     assert (refined[~square] == 0).mean() > 0.95
+
+
+def square(top: int, left: int) -> tuple[np.ndarray, np.ndarray]:
+    """A square of 24 x 24 in 48 x 64 pixels, bool, and its outline at stride 4, 12 x 16 uint8: 255 around it."""
+    inside = np.zeros((48, 64), bool)
+    inside[top : top + 24, left : left + 24] = True
+    edges = np.zeros((12, 16), np.uint8)
+    edges[top // 4 - 1 : top // 4 + 7, left // 4 - 1 : left // 4 + 7] = 255
+    edges[top // 4 : top // 4 + 6, left // 4 : left // 4 + 6] = 0
+    return inside, edges
+
+
+WALK = Params({"radius": 5, "beta": 10, "steps": 256})
+
+
+def test_a_walk_fills_what_a_boundary_encloses() -> None:
+    """The map covers a corner of the square; after the walk the pseudo mask is the square and nothing else."""
+    inside, edges = square(12, 20)
+    cam = np.zeros((1, 12, 16), np.uint8)
+    cam[0, 3:6, 5:8] = 255
+    image = np.zeros((48, 64, 3), np.uint8)
+    labels = np.array([1])
+    plain = pseudo_mask(image, cam, labels, True, PLAIN, edges)
+    walked = pseudo_mask(image, cam, labels, True, Params(PLAIN.plain() | {"walk": WALK}), edges)
+    assert (plain[inside] == 1).mean() < 0.5
+    assert (walked[inside] != 0).all()
+    assert (walked[inside] == 1).mean() > 0.8  # the outermost pixels lie between the square and the boundary
+    assert (walked[~inside] == 1).mean() < 0.05
+
+
+@pytest.mark.parametrize(("stride", "size"), [(2, (47, 63)), (4, (48, 64)), (8, (46, 61))])
+def test_walked_scores_are_divided_by_the_largest_of_all(stride: int, size: tuple[int, int]) -> None:
+    """Whatever the stride of the maps; the class that was half as active stays so."""
+    _, edges = square(12, 20)
+    cam = np.zeros((2, *(-(-side // stride) for side in size)), np.uint8)
+    rows, columns = (slice(start // stride, start // stride + 24 // stride) for start in (12, 20))
+    cam[0, rows, columns], cam[1, rows, columns] = 254, 127
+    scores = walk_scores(cam, edges, size, WALK)
+    assert (scores.dtype, scores.shape) == (np.float32, (2, *size))
+    assert scores.min() >= 0
+    assert scores.max() == 1
+    np.testing.assert_allclose(scores[1], scores[0] / 2, atol=1e-6)
+
+
+def test_a_walk_where_nothing_is_active_gives_zeros() -> None:
+    cam, edges = np.full((1, 12, 16), 255, np.uint8), np.full((12, 16), 255, np.uint8)
+    assert (walk_scores(cam, edges, (48, 64), WALK) == 0).all()

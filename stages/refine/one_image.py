@@ -1,0 +1,92 @@
+"""Pseudo mask of one image: its activation maps, spread over the image in one way or another, then cut to labels."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import numpy as np
+
+from stages.core.dataset import VOID
+from stages.core.filters.random_walk import random_walk
+from stages.core.params import Params
+from stages.core.two_thresholds import NONE, label_scores, resize_maps, upsample
+
+
+def pseudo_mask(
+    image: np.ndarray,
+    cam: np.ndarray,
+    classes: np.ndarray,
+    background: bool,
+    refine: Params,
+    edges: np.ndarray | None = None,
+) -> np.ndarray:
+    """The pseudo mask of one image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        cam: (K, h, w) uint8, activation maps of the tagged classes, 255 = the class's maximum in this image.
+        classes: (K,) the maps' labels; none of them is the background.
+        background: label 0 is the background.
+        refine: `foreground`, `background` and `crf`, see `core.two_thresholds.label_scores`. Before that the scores
+            may walk within boundaries (`walk`: none, or see `walk_scores`) and flow to pixels of like colour (`pamr`:
+            none, or a section of `core.filters.pamr`).
+        edges: (h', w') uint8, the boundaries in which the scores walk, 255 = 1; not read without a walk.
+
+    Returns:
+        (H, W) uint8 labels, 255 (void) where the activation decides nothing. An image without tags is all background,
+        or all void in a data set without background.
+    """
+    if len(classes) == 0:
+        return np.full(image.shape[:2], 0 if background else VOID, np.uint8)
+    size = image.shape[:2]
+    scores = upsample(cam, size) if refine.walk == NONE else walk_scores(cam, edges, size, refine.walk)
+    if refine.pamr != NONE:
+        scores = spread(image, scores, refine.pamr)
+    return label_scores(image, scores, classes, background, refine)
+
+
+def activation_labels(
+    cam: np.ndarray, size: tuple[int, int], classes: np.ndarray, background: bool, floor: float
+) -> np.ndarray:
+    """What the activation maps say alone, (H, W) uint8; arguments as for `pseudo_mask`.
+
+    It is the class of the highest map, and background where that is not over `floor`. In a data set without background
+    every pixel has a class.
+    """
+    if len(classes) == 0:
+        return np.full(size, 0 if background else VOID, np.uint8)
+    scores = upsample(cam, size)
+    best = classes.astype(np.uint8)[scores.argmax(axis=0)]
+    return np.where(scores.max(axis=0) > floor, best, 0).astype(np.uint8) if background else best
+
+
+def walk_scores(cam: np.ndarray, edges: np.ndarray, size: tuple[int, int], walk: Params) -> np.ndarray:
+    """Activation maps after the random walk, as scores (K, H, W) float32 in 0..1.
+
+    They are divided by the largest of all, not by each class's own, as in the authors' code: a class whose activation
+    was faint stays faint. Their code then cuts them at one score of the background, 0.25; here the same two thresholds
+    apply as without a walk.
+
+    Args:
+        cam: (K, h, w) uint8, see `pseudo_mask`.
+        edges: (h', w') uint8, 255 = 1; the walk takes place at this size.
+        size: (H, W) of the image.
+        walk: `radius`, `beta` and `steps`, see `core.filters.random_walk`.
+    """
+    maps = resize_maps(cam.astype(np.float32) / 255, edges.shape)
+    walked = random_walk(maps, edges.astype(np.float32) / 255, walk.radius, walk.beta, walk.steps)
+    scores = resize_maps(walked, size)
+    return scores / max(scores.max(), np.finfo(np.float32).tiny)  # nothing is active where a boundary is everywhere
+
+
+def spread(image: np.ndarray, scores: np.ndarray, pamr: Params) -> np.ndarray:
+    """Scores (K, H, W) in 0..1 after pixel-adaptive refinement on the image (H, W, 3), on the CPU."""
+    import torch  # noqa: PLC0415 - a second that other recipes need not spend in every worker
+
+    from stages.core.filters.pamr import refine_masks  # noqa: PLC0415
+
+    if multiprocessing.parent_process():
+        torch.set_num_threads(1)  # a worker is one of as many as there are CPUs
+    colours = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None]
+    masks = torch.from_numpy(scores)[None]
+    return refine_masks(colours, masks, pamr.iterations, tuple(pamr.dilations), pamr.kernel)[0].numpy()
