@@ -40,7 +40,7 @@ class BoundaryNet(nn.Module):
         return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits (B, ceil(H / stride), ceil(W / stride)) of normalised images (B, 3, H, W); an edge is their sigmoid."""
+        """Logits of the edges, (B, ceil(H / stride), ceil(W / stride)), of normalised images (B, 3, H, W)."""
         with torch.no_grad():
             features = self.encoder(images)
         size = [-(-side // self.stride) for side in images.shape[2:]]
