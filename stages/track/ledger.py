@@ -61,8 +61,35 @@ def changed_params(experiment: Experiment) -> str:
         return ""
     before = relevant(tree | {key: experiment.params.get(key) for key in OWN_COLUMN})
     missing = object()
-    changed = {key: value for key, value in experiment.params.items() if before.get(key, missing) != value}
-    return " ".join(f"{key}={portable(value)}" for key, value in changed.items())
+    changed: dict[str, Any] = {}
+    for key, value in experiment.params.items():
+        if before.get(key, missing) != value:
+            section = section_of(key, before)
+            if section:  # `-S` cannot set a key of what was no section, only the whole of it
+                nest(changed.setdefault(section, {}), key.removeprefix(f"{section}.").split("."), value)
+            else:
+                changed[key] = value
+    return " ".join(f"{key}={inline(value)}" for key, value in changed.items())
+
+
+def section_of(key: str, before: Mapping[str, Any]) -> str:
+    """The part of a dotted key that was a single value, such as `none`, before; empty where there was none."""
+    parts = key.split(".")
+    return next((name for n in range(1, len(parts)) if (name := ".".join(parts[:n])) in before), "")
+
+
+def nest(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    """Sets a value in nested mappings, in place."""
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[keys[-1]] = value
+
+
+def inline(value: Any) -> str:
+    """A param, or a whole section, as `-S` takes it, without spaces."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{inline(part)}" for key, part in value.items()) + "}"
+    return portable(value)
 
 
 def code_commit(experiment: Experiment) -> str:

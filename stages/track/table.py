@@ -52,7 +52,8 @@ def mean_and_deviation(values: Iterable[str], decimals: int = 3) -> str:
 def command(dataset: str, method: str, params: str) -> str:
     """What `dvc exp run` was given, without the seed."""
     changes = [f"dataset={dataset}", f"method={method}", *params.split()]
-    return "`" + " ".join(f"-S {change}" for change in changes) + "`"
+    quoted = (f"'{change}'" if "{" in change else change for change in changes)  # a shell would take braces apart
+    return "`" + " ".join(f"-S {change}" for change in quoted) + "`"
 
 
 def table(rows: Iterable[Row], dataset: str) -> str:

@@ -84,6 +84,14 @@ def test_params_of_other_data_sets_and_methods_are_no_difference():
     assert ledger.changed_params(current_experiment()) == ""
 
 
+def test_a_section_in_place_of_a_value_is_one_change():
+    edit(("scales: [1.0]}}", "scales: [1.0]}, crf: none}"))
+    git("commit", "-qam", "two")
+    edit(("scales: [1.0]}}", "scales: [1.0]}, crf: {kernels: {rgb: 3, xy: [1, 2]}, iterations: 10}}"))
+    found = ledger.changed_params(current_experiment())
+    assert found == "recipes.tiny.crf={kernels:{rgb:3,xy:[1,2]},iterations:10}"
+
+
 def test_an_absolute_path_keeps_only_its_name():
     edit(("stages/shapes.py", "/home/ann/VOC2012"))
     assert ledger.changed_params(current_experiment()) == "source=.../VOC2012"
