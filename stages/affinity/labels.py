@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.dataset import Dataset
-from stages.core.faults import Fault
 from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.params import Params
 from stages.core.pool import process_map
-from stages.core.two_thresholds import label_scores, upsample
+from stages.core.two_thresholds import label_scores, read_maps, upsample
 
 
 class ConfidentLabels:
@@ -43,12 +42,7 @@ class Labelling:
         Raises:
             Fault: the image has no activation maps, or not one for each tag.
         """
-        tags, cam = self.dataset.tags(image_id), self.cams.array(f"{image_id}.npy")
-        if len(cam) != len(tags):
-            raise Fault(
-                f"{self.cams.path} holds {len(cam)} maps of image {image_id}, which has {len(tags)} tags; "
-                "it was made from another data set: `dvc repro cam` makes it again"
-            )
+        tags, cam = self.dataset.tags(image_id), read_maps(self.cams, self.dataset, image_id)
         image = self.dataset.image(image_id)
         scores = upsample(cam, image.shape[:2])
         return encode_png(label_scores(image, scores, tags, self.dataset.info.background, self.recipe))

@@ -13,11 +13,28 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stages.core.dataset import VOID
+from stages.core.dataset import VOID, Dataset
 from stages.core.dense_crf import dense_crf_labels
+from stages.core.faults import Fault
+from stages.core.files import ZipReader
 from stages.core.params import Params
 
 NONE = "none"
+
+
+def read_maps(cams: ZipReader, dataset: Dataset, image_id: str) -> np.ndarray:
+    """The activation maps of an image's tags, (K, h, w) uint8 in the order of its tags.
+
+    Raises:
+        Fault: cam.zip has none of the image, or not one for each tag.
+    """
+    maps, tags = cams.array(f"{image_id}.npy"), dataset.tags(image_id)
+    if len(maps) != len(tags):
+        raise Fault(
+            f"{cams.path} holds {len(maps)} maps of image {image_id}, which has {len(tags)} tags; "
+            "it was made from another data set: `dvc repro cam` makes it again"
+        )
+    return maps
 
 
 def label_scores(

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from stages.core.dataset import VOID, Dataset
-from stages.core.faults import Fault, combine
+from stages.core.faults import combine
 from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.label_files import BadMap, LabelFiles, as_labels, find_maps, listed
 from stages.core.params import Params
 from stages.core.pool import process_map
-from stages.core.two_thresholds import NONE
+from stages.core.two_thresholds import NONE, read_maps
 from stages.refine.one_image import activation_labels, pseudo_mask
 from stages.refine.scores import LabelScore, score_labels, score_rows
 
@@ -56,12 +56,7 @@ class Refinement:
             Fault: the image has no activation maps, or not one for each tag, or no boundaries to walk in.
         """
         info, tags = self.dataset.info, self.dataset.tags(image_id)
-        cam = self.cams.array(f"{image_id}.npy")
-        if len(cam) != len(tags):
-            raise Fault(
-                f"{self.cams.path} holds {len(cam)} maps of image {image_id}, which has {len(tags)} tags; "
-                "it was made from another data set: `dvc repro cam` makes it again"
-            )
+        cam = read_maps(self.cams, self.dataset, image_id)
         record = self.dataset.records[image_id]
         size = record.height, record.width
         labels = activation_labels(cam, size, tags, info.background, self.refine.foreground)
