@@ -10,12 +10,10 @@ import torch
 from tqdm import tqdm
 
 from stages.affinity.network import BoundaryNet
-from stages.core.dataset import Dataset
+from stages.core.dataset import LABELLED_SPLITS, Dataset
 from stages.core.device import device
 from stages.core.files import write_zip
 from stages.core.inference import group_by_size, image_batches, scaled_views
-
-SPLITS = ("train", "val")
 
 
 @torch.inference_mode()
@@ -35,7 +33,7 @@ def edge_maps(network: BoundaryNet, images: torch.Tensor) -> np.ndarray:
 def write_edges(path: Path, network: BoundaryNet, dataset: Dataset, batch_size: int) -> None:
     """Writes ID.npy for every image of train and val, and edges.json."""
     network.eval().to(device())
-    ids = list(dict.fromkeys(image_id for split in SPLITS for image_id in dataset.ids(split)))
+    ids = list(dict.fromkeys(image_id for split in LABELLED_SPLITS for image_id in dataset.ids(split)))
     groups = group_by_size(dataset, ids, batch_size)
     with write_zip(path) as archive, tqdm(total=len(ids), unit="image", disable=None) as bar:
         archive.text("edges.json", json.dumps({"kind": "irn", "stride": network.stride}) + "\n")

@@ -17,7 +17,7 @@ from stages.core.device import be_deterministic
 from stages.core.networks.encoders import load_encoder
 from stages.core.params import Params
 from stages.core.samples import Batch, Samples
-from stages.core.training import train
+from stages.core.training import Progress, train
 from stages.core.transforms import normalise
 
 
@@ -30,7 +30,7 @@ def train_network(
     checkpoint: Path,
     log: Callable[[int, dict[str, float]], None],
 ) -> tuple[BoundaryNet, list[dict[str, Any]]]:
-    """Trains on split `train`; returns the network and one row per epoch (see `training.train`).
+    """Trains on split `train`; returns the network and one row per epoch (see `training.Trained`).
 
     Args:
         dataset: a prepared data set.
@@ -48,8 +48,8 @@ def train_network(
     samples = Samples(dataset, ids, labels, np.zeros((len(ids), 0), np.float32), recipe.augment, seed)
     background = dataset.info.background
 
-    def loss(net: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+    def loss(net: nn.Module, batch: Batch, _: Progress) -> dict[str, torch.Tensor]:
         edges = net(normalise(batch.images)).float().sigmoid()
         return pair_loss(edges, at_size(batch.labels, edges.shape[1:]), recipe.radius, background)
 
-    return network, train(network, samples, loss, recipe, checkpoint, log)
+    return network, train(network, samples, loss, recipe, checkpoint, log).history

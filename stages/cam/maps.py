@@ -11,14 +11,12 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from stages.core.dataset import Dataset
+from stages.core.dataset import LABELLED_SPLITS, Dataset
 from stages.core.device import device
 from stages.core.files import write_zip
 from stages.core.inference import group_by_size, image_batches, scaled_views
 from stages.core.networks.classification import ClassificationNet
 from stages.core.params import Params
-
-SPLITS = ("train", "val")
 
 
 @torch.inference_mode()
@@ -66,7 +64,7 @@ def write_maps(path: Path, network: ClassificationNet, dataset: Dataset, recipe:
     Only tagged classes get a map. On val the tags are the true ones too, which a trained system would not have:
     cam.json says so, and so must every number made from these maps.
     """
-    ids = list(dict.fromkeys(image_id for split in SPLITS for image_id in dataset.ids(split)))
+    ids = list(dict.fromkeys(image_id for split in LABELLED_SPLITS for image_id in dataset.ids(split)))
     about = {"stride": recipe.stride, "scales": list(recipe.scales), "flip": recipe.flip, "tags": "true, also on val"}
     with write_zip(path) as archive:
         archive.text("cam.json", json.dumps(about) + "\n")

@@ -155,6 +155,7 @@ class Predict(Section):
     """Segmenter -> predictions."""
 
     splits: Annotated[list[SplitName], Field(min_length=1), AfterValidator(all_different)]
+    model: Literal["last", "best"]
     scales: Scales
     flip: bool
     batch_size: Count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from stages.check.section import Count, NotNegative, Positive, Section, Share, ShareBelowOne, broken
 
@@ -55,13 +55,24 @@ class Optimisation(Section):
     optimizer: Literal["adamw", "sgd"]
     lr: Positive
     head_lr_factor: Positive
+    biases: Literal["as_weights", "caffe"]
     momentum: ShareBelowOne
     weight_decay: NotNegative
     schedule: Literal["one_cycle", "poly"]
     warmup: ShareBelowOne
     precision: Literal["float32", "bfloat16", "float16"]
+    accumulate: Count
+    ema: ShareBelowOne
+    compile: bool
     batch_norm: Literal["train", "frozen"]
     augment: Augment
+
+    @model_validator(mode="after")
+    def divides(self) -> Optimisation:
+        """A batch has equal parts."""
+        if self.batch_size % self.accumulate:
+            raise broken(f"must divide batch_size ({self.batch_size})", "accumulate", self.accumulate)
+        return self
 
 
 class Training(Optimisation):

@@ -19,7 +19,7 @@ from stages.core.networks.classification import ClassificationNet
 from stages.core.networks.encoders import load_encoder
 from stages.core.params import Params
 from stages.core.samples import Batch, Samples
-from stages.core.training import train
+from stages.core.training import Progress, train
 from stages.core.transforms import normalise
 
 LOSSES = {
@@ -36,7 +36,7 @@ def train_classifier(
     checkpoint: Path,
     log: Callable[[int, dict[str, float]], None],
 ) -> tuple[ClassificationNet, list[dict[str, Any]]]:
-    """Trains on the tags of split `train`; returns the network and one row per epoch (see `training.train`).
+    """Trains on the tags of split `train`; returns the network and one row per epoch (see `training.Trained`).
 
     Args:
         dataset: a prepared data set.
@@ -51,12 +51,11 @@ def train_classifier(
     ids = dataset.ids("train")
     samples = Samples(dataset, ids, None, dataset.tag_matrix(ids), recipe.augment, seed)
 
-    def loss(net: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+    def loss(net: nn.Module, batch: Batch, _: Progress) -> dict[str, torch.Tensor]:
         logits = net(normalise(batch.images), batch.valid)
         return {"loss": LOSSES[recipe.loss](logits.float(), batch.targets)}
 
-    history = train(network, samples, loss, recipe, checkpoint, log)
-    return network, history
+    return network, train(network, samples, loss, recipe, checkpoint, log).history
 
 
 @torch.inference_mode()

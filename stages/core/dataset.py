@@ -16,6 +16,7 @@ from stages.core.files import ZipReader, ZipWriter, csv_text
 
 VOID = 255  # label of pixels that count nowhere
 INSTANCE_VOID = 65535
+LABELLED_SPLITS = ("train", "val")  # have activation maps and pseudo masks: to train on, and to judge them
 RAW_PREFIX = "raw:"  # an image inside raw.zip; any other location is an absolute path
 IMAGE_COLUMNS = ("id", "splits", "location", "height", "width", "md5")
 

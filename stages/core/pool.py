@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -87,6 +88,11 @@ def start_worker(work: Callable[[Any], Any], parent: int) -> None:
     if os.getppid() != parent:  # the parent ended while this process was starting
         os._exit(1)
     cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = (
+        "1"  # for torch, should the work import it later; a worker is one of as many as CPUs
+    )
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     _work = work
 
 

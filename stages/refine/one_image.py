@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-
 import numpy as np
 
 from stages.core.dataset import VOID
@@ -85,8 +83,6 @@ def spread(image: np.ndarray, scores: np.ndarray, pamr: Params) -> np.ndarray:
 
     from stages.core.filters.pamr import refine_masks  # noqa: PLC0415
 
-    if multiprocessing.parent_process():
-        torch.set_num_threads(1)  # a worker is one of as many as there are CPUs
     colours = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None]
     masks = torch.from_numpy(scores)[None]
     return refine_masks(colours, masks, pamr.iterations, tuple(pamr.dilations), pamr.kernel)[0].numpy()

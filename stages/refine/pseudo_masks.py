@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.dataset import VOID, Dataset
+from stages.core.dataset import LABELLED_SPLITS, VOID, Dataset
 from stages.core.faults import combine
 from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.label_files import BadMap, LabelFiles, as_labels, find_maps, listed
@@ -17,8 +17,6 @@ from stages.core.pool import process_map
 from stages.core.two_thresholds import NONE, read_maps
 from stages.refine.one_image import activation_labels, pseudo_mask
 from stages.refine.scores import LabelScore, score_labels, score_rows
-
-SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,9 @@ def write_pseudo_masks(
         Fault: activation maps are missing or do not fit the data set, or imported masks do; all of these are named.
     """
     source = import_masks(imported, dataset) if imported else None
-    members = {split: set(dataset.ids(split)) for split in SPLITS}
-    ids = list(dict.fromkeys(image_id for split in SPLITS for image_id in dataset.ids(split)))
-    found: dict[str, list[Refined]] = {split: [] for split in SPLITS}
+    members = {split: set(dataset.ids(split)) for split in LABELLED_SPLITS}
+    ids = list(dict.fromkeys(image_id for split in LABELLED_SPLITS for image_id in dataset.ids(split)))
+    found: dict[str, list[Refined]] = {split: [] for split in LABELLED_SPLITS}
     results = process_map(
         Refinement(dataset, ZipReader(cams), refine, ZipReader(edges), source), ids, "refine", len(ids)
     )
@@ -108,13 +106,13 @@ def write_pseudo_masks(
             faults += [result.fault] if result.fault else []
             if result.png:
                 archive.bytes(f"masks/{image_id}.png", result.png)
-            for split in SPLITS:
+            for split in LABELLED_SPLITS:
                 if image_id in members[split]:
                     found[split].append(result)
         if faults:
             raise combine(f"pseudo_masks: {imported} does not fit data set {dataset.info.name}", faults)
     cam_rows, mask_rows = [], []
-    for split in SPLITS:
+    for split in LABELLED_SPLITS:
         cam_rows += score_rows(split, [result.cam for result in found[split]], dataset.info)
         masks = [result.pseudo_mask for result in found[split] if result.pseudo_mask]
         mask_rows += score_rows(split, masks, dataset.info) if masks else []

@@ -25,12 +25,12 @@ def main(stage: Stage) -> None:
 
 
 def work(stage: Stage, path: Path) -> None:
-    """Trains and saves the last model; nothing is chosen on val."""
+    """Trains and saves the last model, and the best on val beside it; `predict` says which of them counts."""
     recipe = stage.params["recipes.${dataset}.segmenter"]
     dataset = Dataset(stage.deps["dataset"], stage.deps["raw"])
     classifier = read_model(stage.deps["classifier"])
     with child_run(stage.name) as log:
-        network, history = train_segmenter(
+        model, history = train_segmenter(
             dataset,
             classifier,
             stage.deps["pseudo_masks"],
@@ -47,16 +47,7 @@ def work(stage: Stage, path: Path) -> None:
             return
         columns = dict.fromkeys([*FIRST_COLUMNS, *(key for row in history for key in row)])
         write_csv(stage.outs["segment_log"], history, tuple(columns))
-        save_model(
-            stage.outs["segmenter"],
-            {
-                "architecture": recipe.architecture,
-                "encoder": classifier["encoder"],
-                "output_stride": recipe.output_stride,
-                "num_classes": dataset.num_classes,
-                "state": network.cpu().state_dict(),
-            },
-        )
+        save_model(stage.outs["segmenter"], model)
 
 
 if __name__ == "__main__":

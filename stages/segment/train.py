@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +20,9 @@ from stages.core.networks.encoders import load_encoder
 from stages.core.networks.segmentation import Segmenter
 from stages.core.params import Params
 from stages.core.samples import Batch, Samples
-from stages.core.training import train
+from stages.core.training import Progress, train
 from stages.core.transforms import normalise
+from stages.segment.setting import Setting
 from stages.segment.supervision import label_maps, target_rows
 
 
@@ -35,8 +38,8 @@ def train_segmenter(
     seed: int,
     checkpoint: Path,
     log: Callable[[int, dict[str, float]], None],
-) -> tuple[Segmenter, list[dict[str, Any]]]:
-    """Trains on split `train` with `method`; returns the network and one row per epoch (see `training.train`).
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Trains on split `train` with `method`.
 
     Every method starts from the classifier's encoder, `full` too, so that a difference between two methods is one of
     supervision and not of initial weights.
@@ -50,11 +53,18 @@ def train_segmenter(
         method_recipe, method_params: the method's sections under the recipe and under `methods`.
         seed: decides initial weights, order and augmentation.
         checkpoint, log: see `training.train`.
+
+    Returns:
+        The content of segmenter.pt: what `Segmenter` is built of, its last weights `state`, and `best`, the weights of
+        the best epoch on val (`epoch`, `score`, `state`), None without masks. And a row per epoch.
     """
     be_deterministic(seed)
-    network = Segmenter(recipe.architecture, classifier["encoder"], recipe.output_stride, dataset.num_classes)
+    architecture = getattr(method, "ARCHITECTURE", recipe.architecture)
+    segmenter = Segmenter(architecture, classifier["encoder"], recipe.output_stride, dataset.num_classes)
     weights = {k.removeprefix("encoder."): v for k, v in classifier["state"].items() if k.startswith("encoder.")}
-    load_encoder(network.encoder, weights, "the classifier")
+    load_encoder(segmenter.encoder, weights, "the classifier")
+    start = Setting(method_recipe, method_params, 0, recipe.epochs, dataset.info.background)
+    network = method.network(segmenter, classifier, start) if hasattr(method, "network") else segmenter
     ids = dataset.ids("train")
     samples = Samples(
         dataset,
@@ -63,16 +73,41 @@ def train_segmenter(
         target_rows(method.TARGETS, dataset, ids, size_targets),
         recipe.augment,
         seed,
+        partial(method.pixel_weights, setting=start) if hasattr(method, "pixel_weights") else None,
     )
 
-    def loss(net: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        return method.loss(net(normalise(batch.images)), batch, method_recipe, method_params)
+    def loss(net: nn.Module, batch: Batch, progress: Progress) -> dict[str, torch.Tensor]:
+        views = normalise(batch.images)
+        outputs = net(views) if network is segmenter else net(views, batch.valid)
+        return method.loss(outputs, batch, replace(start, epoch=progress.epoch))
 
-    def validate(net: nn.Module) -> dict[str, float]:
-        return {"miou": validation_miou(net, dataset, recipe)}
+    def validate() -> dict[str, float]:
+        return {"miou": validation_miou(segmenter, dataset, recipe)}
 
-    history = train(network, samples, loss, recipe, checkpoint, log, validate if dataset.info.masks else None)
-    return network, history
+    def after_epoch(progress: Progress) -> None:
+        if hasattr(method, "after_epoch"):
+            method.after_epoch(network, samples, replace(start, epoch=progress.epoch))
+
+    trained = train(
+        network, samples, loss, recipe, checkpoint, log, validate if dataset.info.masks else None, after_epoch
+    )
+    model = {
+        "architecture": architecture,
+        "encoder": classifier["encoder"],
+        "output_stride": recipe.output_stride,
+        "num_classes": dataset.num_classes,
+        "state": {name: value.cpu() for name, value in segmenter.state_dict().items()},
+        "best": trained.best and trained.best | {"state": own_weights(trained.best["state"], network, segmenter)},
+    }
+    return model, trained.history
+
+
+def own_weights(state: dict[str, torch.Tensor], network: nn.Module, segmenter: Segmenter) -> dict[str, torch.Tensor]:
+    """The segmenter's part of the state of the network that was trained."""
+    if network is segmenter:
+        return state
+    prefix = "segmenter."
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 @torch.inference_mode()

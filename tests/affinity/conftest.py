@@ -36,6 +36,10 @@ IRN = {
     "schedule": "one_cycle",
     "warmup": 0.1,
     "precision": "float32",
+    "biases": "as_weights",
+    "accumulate": 1,
+    "ema": 0.0,
+    "compile": False,
     "batch_norm": "frozen",
     "augment": {"resize": "keep", "crop": "none", "flip": True, "rotate90": False, "jitter": 0.0},
 }

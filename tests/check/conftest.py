@@ -28,12 +28,14 @@ recipes:
   drawn: &recipe
     classifier: {encoder: resnet50, weights: none, output_stride: 16, dropout: 0.0, loss: bce, epochs: 1,
       batch_size: 16, optimizer: adamw, lr: 1e-05, head_lr_factor: 1, momentum: 0.9, weight_decay: 0, schedule: poly,
-      warmup: 0.1, precision: float32, batch_norm: train, validate_scale: 1.0, augment: &augment {resize: [64, 128],
+      warmup: 0.1, precision: float32, biases: as_weights, accumulate: 1, ema: 0.0, compile: false,
+      batch_norm: train, validate_scale: 1.0, augment: &augment {resize: [64, 128],
       crop: none, flip: true, rotate90: false, jitter: 0.2}}
     cam: {scales: [1.0, 0.5], flip: true, stride: 4, batch_size: 32}
     affinity: {kind: irn, foreground: 0.3, background: 0.05, crf: none, stride: 4, radius: 10, epochs: 3,
       batch_size: 16, optimizer: sgd, lr: 0.1, head_lr_factor: 1, momentum: 0.9, weight_decay: 0.0001,
-      schedule: poly, warmup: 0, precision: float16, batch_norm: frozen, augment: *augment}
+      schedule: poly, warmup: 0, precision: float16, biases: as_weights, accumulate: 1, ema: 0.0, compile: false,
+      batch_norm: frozen, augment: *augment}
     refine:
       foreground: 0.3
       background: 0.05
@@ -43,8 +45,9 @@ recipes:
         backend: pydensecrf, confidence: 0.7}
     segmenter: {architecture: fcn, output_stride: 8, epochs: 3, batch_size: 16, optimizer: sgd, lr: 0.002,
       head_lr_factor: 10, momentum: 0.9, weight_decay: 0.05, schedule: one_cycle, warmup: 0, precision: bfloat16,
-      batch_norm: frozen, validate_every: 1, validate_scale: 0.5, augment: *augment}
-    predict: {splits: [val], scales: [1.0], flip: true, batch_size: 32, crf: none}
+      biases: caffe, accumulate: 2, ema: 0.999, compile: true, batch_norm: frozen,
+      validate_every: 1, validate_scale: 0.5, augment: *augment}
+    predict: {splits: [val], model: last, scales: [1.0], flip: true, batch_size: 32, crf: none}
     methods: {full: {label_smoothing: 0.0}, pseudo_mask: {label_smoothing: 0.0},
       size_target: {crf_weight: 1.0, loss_stride: 2}, tags: {crf_weight: 0, loss_stride: 1}}
   pascal: *recipe

@@ -17,6 +17,10 @@ LINES = [
     ({"recipes.drawn.segmenter.lr": None}, "recipes.drawn.segmenter.lr: must be a number, is empty"),
     ({"recipes.drawn.segmenter.epochs": 1.5}, "recipes.drawn.segmenter.epochs: must be a whole number, is 1.5"),
     ({"recipes.drawn.segmenter.epochs": 3.0}, "recipes.drawn.segmenter.epochs: must be a whole number, is 3.0"),
+    (
+        {"recipes.drawn.segmenter.accumulate": 3},
+        "recipes.drawn.segmenter.accumulate: must divide batch_size (16), is 3",
+    ),
     ({"recipes.drawn.segmenter.epochs": 0}, "recipes.drawn.segmenter.epochs: must be > 0, is 0"),
     ({"recipes.drawn.segmenter.warmup": 1}, "recipes.drawn.segmenter.warmup: must be < 1, is 1"),
     ({"recipes.drawn.segmenter.output_stride": 4}, "recipes.drawn.segmenter.output_stride: must be 8, 16 or 32, is 4"),

@@ -10,9 +10,10 @@ from torch import nn
 
 from stages.core import distributed
 from stages.core.faults import Fault
+from stages.core.optimisation import build_optimiser, learning_rate_factor
 from stages.core.params import Params
-from stages.core.samples import EpochBatches, Samples, collate
-from stages.core.training import learning_rate_factor, train
+from stages.core.samples import EpochBatches, Samples, View, collate
+from stages.core.training import train
 from stages.core.transforms import augment, normalise, pad_batch, valid_pixels
 
 AUGMENT = {"resize": "keep", "crop": "none", "flip": True, "rotate90": True, "jitter": 0.3}
@@ -28,6 +29,10 @@ RECIPE = Params(
         "schedule": "one_cycle",
         "warmup": 0.2,
         "precision": "float32",
+        "biases": "as_weights",
+        "accumulate": 1,
+        "ema": 0.0,
+        "compile": False,
         "batch_norm": "train",
         "validate_every": 2,
     }
@@ -70,46 +75,163 @@ def samples(seed=0):
     return Samples(pictures, pictures.ids, None, targets, Params(AUGMENT), seed)
 
 
-def loss(network, batch):
+def loss(network, batch, progress):
     logits = network(normalise(batch.images))
     return {"loss": nn.functional.binary_cross_entropy_with_logits(logits, batch.targets)}
 
 
-def run(path, recipe=RECIPE, log=lambda epoch, row: None, norm=True):
+def run(path, recipe=RECIPE, log=lambda epoch, row: None, norm=True, scores=lambda: {"score": 0.5}):
     torch.manual_seed(1)
     network = Net(norm)
-    history = train(network, samples(), loss, recipe, path, log, lambda net: {"score": 0.5})
-    return network, history
+    return network, train(network, samples(), loss, recipe, path, log, scores)
 
 
 def test_learns_and_logs_each_epoch(tmp_path):
     rows = []
-    _, history = run(tmp_path / "c.pt", Params(RECIPE.plain() | {"epochs": 12}), lambda epoch, row: rows.append(epoch))
+    recipe = Params(RECIPE.plain() | {"epochs": 12})
+    history = run(tmp_path / "c.pt", recipe, lambda epoch, row: rows.append(epoch))[1].history
     assert rows == list(range(1, 13))
     assert history[-1]["loss"] < 0.5 < history[0]["loss"]
     assert ["score" in row for row in history[:4]] == [False, True, False, True]
 
 
-def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path):
-    whole, history = run(tmp_path / "a.pt")
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"accumulate": 2, "biases": "caffe"}])
+def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, changes):
+    recipe = Params(RECIPE.plain() | changes)
+    whole, trained = run(tmp_path / "a.pt", recipe)
 
     def stop(epoch, row):
         if epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "b.pt", log=stop)
+        run(tmp_path / "b.pt", recipe, log=stop)
     resumed_rows = []
-    resumed, resumed_history = run(tmp_path / "b.pt", log=lambda epoch, row: resumed_rows.append(epoch))
+    resumed, trained_again = run(tmp_path / "b.pt", recipe, log=lambda epoch, row: resumed_rows.append(epoch))
     assert resumed_rows == [2, 3, 4]  # epoch 2 was logged, and not yet saved
-    assert resumed_history == history
+    assert trained_again.history == trained.history
+    assert trained_again.best["epoch"] == trained.best["epoch"]
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+        assert torch.equal(trained.best["state"][name], trained_again.best["state"][name]), name
+
+
+def test_the_best_epoch_is_the_first_of_the_highest_score(tmp_path):
+    scores = iter([0.1, 0.7, 0.7, 0.2])
+    seen = []
+    recipe = Params(RECIPE.plain() | {"validate_every": 1})
+
+    def validate():
+        seen.append(None)
+        return {"score": next(scores)}
+
+    network, trained = run(tmp_path / "c.pt", recipe, scores=validate)
+    assert len(seen) == 4
+    assert (trained.best["epoch"], trained.best["score"]) == (2, 0.7)
+    two_epochs = torch.load(tmp_path / "c.pt", weights_only=True)["best"]["state"]
+    assert all(torch.equal(two_epochs[name], value) for name, value in trained.best["state"].items())
+    assert not torch.equal(trained.best["state"]["head.weight"], network.state_dict()["head.weight"])
+
+
+def test_parts_of_a_batch_add_up_to_it(tmp_path):
+    sgd = RECIPE.plain() | {"optimizer": "sgd"}
+    whole, _ = run(tmp_path / "a.pt", Params(sgd), norm=False)
+    parts, _ = run(tmp_path / "b.pt", Params(sgd | {"accumulate": 4}), norm=False)
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, parts.state_dict()[name], atol=1e-6), name
+
+
+def test_a_compiled_network_learns_the_same(tmp_path):
+    plain, _ = run(tmp_path / "a.pt", norm=False)
+    compiled, _ = run(tmp_path / "b.pt", Params(RECIPE.plain() | {"compile": True}), norm=False)
+    for name, value in plain.state_dict().items():
+        assert torch.allclose(value, compiled.state_dict()[name], atol=1e-5), name
+
+
+def test_the_average_of_the_weights(tmp_path):
+    """Against the recursion by hand, over the weights after each step."""
+    seen = []
+    average = None
+
+    def watch(network, batch, progress):
+        seen.append(network.head.weight.detach().clone())  # before each step
+        return loss(network, batch, progress)
+
+    torch.manual_seed(1)
+    network = Net()
+    recipe = Params(RECIPE.plain() | {"ema": 0.8})
+    train(network, samples(), watch, recipe, tmp_path / "c.pt", lambda epoch, row: None)
+    last = torch.load(tmp_path / "c.pt", weights_only=True)["network"]["head.weight"]
+    average = seen[0]
+    for steps, weight in enumerate([*seen[1:], last], 1):
+        decay = min(0.8, (1 + steps) / (10 + steps))
+        average = decay * average + (1 - decay) * weight
+    assert torch.allclose(network.head.weight, average, atol=1e-6)
+    assert network.encoder[1].num_batches_tracked == len(seen)
+
+
+def test_validation_sees_the_average_and_training_goes_on_from_the_weights(tmp_path):
+    def final(validate):
+        torch.manual_seed(1)
+        network = Net()
+        recipe = Params(RECIPE.plain() | {"ema": 0.9, "validate_every": 1})
+        train(network, samples(), loss, recipe, tmp_path / "d.pt", lambda epoch, row: None, validate)
+        state = torch.load(tmp_path / "d.pt", weights_only=True)
+        (tmp_path / "d.pt").unlink()
+        return state
+
+    without, watched = final(None), final(lambda: {"score": 0.0})
+    for name, value in without["network"].items():
+        assert torch.equal(value, watched["network"][name]), name
+    assert not torch.equal(watched["best"]["state"]["head.weight"], watched["network"]["head.weight"])
+
+
+def test_caffe_biases_learn_twice_as_fast_and_do_not_decay():
+    torch.manual_seed(0)
+    network = Net()
+    network.encoder[1].weight.requires_grad_(False)
+    groups = build_optimiser(network, Params(RECIPE.plain() | {"biases": "caffe"})).param_groups
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    rates = {name: found.get(id(p)) for name, p in network.named_parameters()}
+    assert rates == {
+        "encoder.0.weight": (0.01, 0.01),
+        "encoder.0.bias": (0.02, 0),
+        "encoder.1.weight": None,
+        "encoder.1.bias": (0.02, 0),
+        "head.weight": (0.1, 0.01),
+        "head.bias": (0.2, 0),
+    }
+    assert len(build_optimiser(network, RECIPE).param_groups) == 2
 
 
 def test_a_loss_that_is_not_finite_is_a_fault(tmp_path):
-    with pytest.raises(Fault, match="in epoch 1; lower lr"):
-        run(tmp_path / "c.pt", Params(RECIPE.plain() | {"lr": 1e30, "optimizer": "sgd"}))
+    with pytest.raises(Fault, match=r"in epoch 1, batch 2, images (\d+, ){3}\d+; lower lr"):
+        run(tmp_path / "c.pt", Params(RECIPE.plain() | {"lr": 1e30, "optimizer": "sgd", "warmup": 0.0}))
+
+
+def test_the_batch_of_a_loss_that_is_not_finite_is_named(tmp_path):
+    def poisoned(network, batch, progress):
+        terms = loss(network, batch, progress)
+        hit = progress.epoch == 2 and bool((batch.images.float().mean((1, 2, 3)) == brightest).any())
+        return {"loss": terms["loss"] * torch.tensor(float("nan") if hit else 1.0)}
+
+    views = samples()
+    brightest = torch.from_numpy(views[(2, 5)].image).float().permute(2, 0, 1).contiguous().mean()
+    recipe = Params(RECIPE.plain() | {"epochs": 8})
+    where = next(
+        (number, members) for number in range(4) if 5 in (members := EpochBatches(18, 4, 8, 0).members(2, number))
+    )
+    with pytest.raises(Fault) as caught:
+        train(Net(), views, poisoned, recipe, tmp_path / "c.pt", lambda epoch, row: None)
+    names = ", ".join(map(str, where[1]))
+    assert f"in epoch 3, batch {where[0] + 1}, images {names};" in str(caught.value)
+    assert str(caught.value).endswith(f"the state after epoch 2 is in {tmp_path / 'c.pt'}")
+    assert len(torch.load(tmp_path / "c.pt", weights_only=True)["history"]) == 2
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused():
+    with pytest.raises(Fault, match="a batch of 6 images .* 2 processes .NPROC. and 2 parts .accumulate."):
+        EpochBatches(10, 6, 1, 0, world=2, parts=2)
 
 
 @pytest.mark.parametrize(
@@ -136,19 +258,22 @@ def test_epochs_are_permutations_and_processes_share_a_batch():
     shares = [list(EpochBatches(10, 4, 3, 5, rank=rank, world=2)) for rank in range(2)]
     assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(batch) for batch in whole]
     assert list(EpochBatches(10, 4, 3, 5, first=2)) == whole[4:]
+    parts = list(EpochBatches(10, 4, 3, 5, parts=2))
+    assert [a + b for a, b in zip(parts[::2], parts[1::2], strict=True)] == whole
+    assert EpochBatches(10, 4, 3, 5).members(1, 1) == [index for _, index in whole[3]]
 
 
 def test_a_view_depends_on_seed_epoch_and_index_alone():
     one, other = samples(), samples()
     other[(3, 7)]
-    assert np.array_equal(one[(1, 2)][0], other[(1, 2)][0])
-    assert any(not np.array_equal(one[(1, index)][0], one[(2, index)][0]) for index in range(6))
+    assert np.array_equal(one[(1, 2)].image, other[(1, 2)].image)
+    assert any(not np.array_equal(one[(1, index)].image, one[(2, index)].image) for index in range(6))
 
 
 def parallel_work(path):
-    network, history = run(path / "c.pt", norm=False)
+    network, trained = run(path / "c.pt", Params(RECIPE.plain() | {"epochs": 5}), norm=False)  # of 4 steps
     if distributed.rank() == 0:
-        torch.save({"state": network.state_dict(), "loss": history[-1]["loss"]}, path / "result.pt")
+        torch.save({"state": network.state_dict(), "loss": trained.history[-1]["loss"]}, path / "result.pt")
 
 
 def test_two_processes_equal_one(tmp_path, monkeypatch):
@@ -159,9 +284,9 @@ def test_two_processes_equal_one(tmp_path, monkeypatch):
         monkeypatch.setitem(os.environ, "NPROC", count)
         distributed.launch(parallel_work, folder)
         results.append(torch.load(folder / "result.pt", weights_only=True))
-    assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-4)
+    assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-5)
     for name, value in results[0]["state"].items():
-        assert torch.allclose(value, results[1]["state"][name], atol=1e-4), name
+        assert torch.allclose(value, results[1]["state"][name], atol=1e-5), name
 
 
 def refuse():
@@ -200,10 +325,11 @@ def test_crop_takes_the_same_window_of_both():
 def test_padding_is_marked():
     batch = collate(
         [
-            (np.ones((2, 3, 3), np.uint8), np.ones((2, 3), np.uint8), np.zeros(1, np.float32)),
-            (np.ones((4, 2, 3), np.uint8), np.ones((4, 2), np.uint8), np.zeros(1, np.float32)),
+            View(np.ones((*size, 3), np.uint8), np.ones(size, np.uint8), np.zeros(1, np.float32), np.ones(size, "f"))
+            for size in ((2, 3), (4, 2))
         ]
     )
+    assert torch.equal(batch.weights == 1, batch.valid)
     assert batch.images.shape == (2, 3, 4, 3)
     assert torch.equal(batch.labels == 1, batch.valid)
     assert torch.equal(batch.labels == 255, ~batch.valid)

@@ -1,16 +1,20 @@
 """Each method on a data set of twelve images: it learns, and it reads what it says it reads."""
 
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from stages.core.dataset import Dataset
 from stages.core.files import write_csv, write_zip
 from stages.core.networks.classification import ClassificationNet
+from stages.core.networks.segmentation import Segmenter
 from stages.core.params import Params
 from stages.core.samples import Batch
+from stages.segment.setting import Setting
 from stages.segment.train import train_segmenter, validation_miou
 
 RECIPE = {
@@ -26,6 +30,10 @@ RECIPE = {
     "schedule": "one_cycle",
     "warmup": 0.1,
     "precision": "float32",
+    "biases": "as_weights",
+    "accumulate": 1,
+    "ema": 0.0,
+    "compile": False,
     "batch_norm": "train",
     "validate_every": 25,
     "validate_scale": 1.0,
@@ -42,7 +50,7 @@ METHODS = {
 }
 
 
-def fit(tiny_dataset, tmp_path, name, recipe=RECIPE):
+def fit(tiny_dataset, tmp_path, name, recipe=RECIPE, module=None):
     dataset = Dataset(tiny_dataset, tiny_dataset.with_name("raw.zip"))
     torch.manual_seed(0)
     classifier = ClassificationNet("slim_resnet10", 8, 2)
@@ -56,12 +64,14 @@ def fit(tiny_dataset, tmp_path, name, recipe=RECIPE):
         rows += [{"id": image_id, "class": k, "target": share} for k, share in enumerate(shares)]
     write_csv(tmp_path / "size_targets.csv", rows, ("id", "class", "target"))
     method_recipe, method = METHODS[name]
+    if module is None:
+        module = import_module(f"stages.segment.methods.{name}")
     return dataset, *train_segmenter(
         dataset,
         {"encoder": "slim_resnet10", "state": classifier.state_dict()},
         tmp_path / "pseudo_masks.zip",
         tmp_path / "size_targets.csv",
-        import_module(f"stages.segment.methods.{name}"),
+        module,
         Params(recipe),
         Params(method_recipe),
         Params(method),
@@ -73,10 +83,64 @@ def fit(tiny_dataset, tmp_path, name, recipe=RECIPE):
 
 @pytest.mark.parametrize("name", ["full", "pseudo_mask"])
 def test_label_maps_are_learnt(tiny_dataset, tmp_path, name):
-    dataset, network, history = fit(tiny_dataset, tmp_path, name)
+    dataset, model, history = fit(tiny_dataset, tmp_path, name)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
-    assert history[-1]["miou"] == pytest.approx(validation_miou(network, dataset, Params(RECIPE)))
+    assert history[-1]["miou"] == pytest.approx(miou(model, model["state"], dataset))
     assert history[-1]["miou"] > 0.75  # all background has 0.3
+
+
+def miou(model, state, dataset):
+    """The score of a saved model on val."""
+    network = Segmenter(model["architecture"], model["encoder"], model["output_stride"], model["num_classes"])
+    network.load_state_dict(state)
+    return validation_miou(network, dataset, Params(RECIPE))
+
+
+def wrapping(calls):
+    """A method whose network wraps the segmenter, whose pixels weigh their labels, and which counts its epochs."""
+
+    class Wrapped(nn.Module):
+        def __init__(self, segmenter):
+            super().__init__()
+            self.segmenter, self.encoder = segmenter, segmenter.encoder
+            self.register_buffer("epochs_seen", torch.zeros(()))
+
+        def forward(self, images, valid):
+            assert valid.dtype == torch.bool
+            return {"logits": self.segmenter(images)}
+
+    def loss(outputs, batch, setting):
+        assert torch.equal(batch.weights, batch.labels.float())
+        calls.append(("loss", setting.epoch, setting.epochs, setting.background))
+        return {"loss": outputs["logits"].square().mean()}
+
+    def after_epoch(network, samples, setting):
+        network.epochs_seen += 1
+        calls.append(("epoch", setting.epoch, int(network.epochs_seen), len(samples)))
+
+    return SimpleNamespace(
+        LABELS="masks",
+        TARGETS=None,
+        ARCHITECTURE="fcn",
+        network=lambda segmenter, classifier, setting: Wrapped(segmenter),
+        pixel_weights=lambda labels, setting: labels.astype(np.float32) * setting.method.factor,
+        loss=loss,
+        after_epoch=after_epoch,
+    )
+
+
+def test_a_method_with_a_network_of_its_own(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "own", ({}, {"factor": 1.0}))
+    calls = []
+    recipe = RECIPE | {"epochs": 3, "validate_every": 1}
+    dataset, model, history = fit(tiny_dataset, tmp_path, "own", recipe, wrapping(calls))
+    assert [call for call in calls if call[0] == "epoch"] == [("epoch", n, n + 1, 6) for n in range(3)]
+    assert calls[0] == ("loss", 0, 3, True)
+    assert model["architecture"] == "fcn"
+    assert history[-1]["miou"] == pytest.approx(miou(model, model["state"], dataset))
+    best = max(history, key=lambda row: row["miou"])
+    assert (model["best"]["epoch"], model["best"]["score"]) == (best["epoch"], best["miou"])
+    assert best["miou"] == pytest.approx(miou(model, model["best"]["state"], dataset))
 
 
 @pytest.mark.parametrize(("name", "term", "share"), [("size_target", "size", 0.3), ("tags", "tag", 0.9)])
@@ -92,7 +156,7 @@ def test_two_runs_give_the_same_bytes(tiny_dataset, tmp_path):
     states = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        states.append(fit(tiny_dataset, tmp_path / folder, "size_target", short)[1].state_dict())
+        states.append(fit(tiny_dataset, tmp_path / folder, "size_target", short)[1]["state"])
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
 
@@ -112,7 +176,8 @@ def test_losses_at_their_limits(name, dtype):
         torch.tensor(targets),
     )
     recipe, method = METHODS[name]
-    terms = import_module(f"stages.segment.methods.{name}").loss(logits, batch, Params(recipe), Params(method))
+    setting = Setting(Params(recipe), Params(method), 0, 1, True)
+    terms = import_module(f"stages.segment.methods.{name}").loss(logits, batch, setting)
     terms["loss"].backward()
     assert all(torch.isfinite(value) for value in terms.values())
     assert torch.isfinite(logits.grad).all()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-
 import numpy as np
 import torch
 
@@ -27,8 +25,6 @@ def mean_field(image: np.ndarray, problems: np.ndarray, crf: Params) -> np.ndarr
     Raises:
         Fault: there is no such kernel.
     """
-    if multiprocessing.parent_process():
-        torch.set_num_threads(1)  # a worker is one of as many as there are CPUs
     where = device()
     lattices = [
         (Lattice(features(image, name, kernel).to(where), normalised=True), kernel.weight)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from stages.core.params import Params
 from stages.core.samples import Batch
 from stages.segment.losses.cross_entropy import cross_entropy
+from stages.segment.setting import Setting
 
 LABELS = "pseudo_masks"
 TARGETS = None
 
 
-def loss(logits: torch.Tensor, batch: Batch, recipe: Params, method: Params) -> dict[str, torch.Tensor]:
+def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
     """Cross-entropy over the pixels that the pseudo mask labels; `label_smoothing` of the recipe."""
-    return {"loss": cross_entropy(logits, batch.labels, recipe.label_smoothing)}
+    return {"loss": cross_entropy(logits, batch.labels, setting.recipe.label_smoothing)}
