@@ -18,6 +18,12 @@ class Nothing(Section):
     """No keys."""
 
 
+class PseudoMask(Section):
+    """Training on pseudo masks."""
+
+    match_sizes: bool
+
+
 class GridPotts(Section):
     """The CRF term of training without label maps."""
 
@@ -42,7 +48,7 @@ class Methods(Section):
     """What is equal for all data sets: `methods`."""
 
     full: Nothing
-    pseudo_mask: Nothing
+    pseudo_mask: PseudoMask
     size_target: GridPotts
     tags: GridPotts
 

@@ -13,6 +13,7 @@ from stages.core.networks.encoders import read_model
 from stages.core.stage import Stage, run
 from stages.core.tracking import child_run
 from stages.core.training import save_model
+from stages.segment.supervision import Sources
 from stages.segment.train import train_segmenter
 
 FIRST_COLUMNS = ("epoch", "lr", "loss", "miou")
@@ -33,8 +34,7 @@ def work(stage: Stage, path: Path) -> None:
         model, history = train_segmenter(
             dataset,
             classifier,
-            stage.deps["pseudo_masks"],
-            stage.deps["size_targets"],
+            Sources(stage.deps["pseudo_masks"], stage.deps["cam"], stage.deps["size_targets"]),
             import_module(f"stages.segment.methods.{stage.params['method']}"),
             recipe,
             stage.params["recipes.${dataset}.methods.${method}"],

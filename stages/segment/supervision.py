@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,28 @@ import numpy as np
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, read_csv
+from stages.segment.matched_masks import MatchedMasks
 
 
-def label_maps(kind: str | None, dataset: Dataset, pseudo_masks: Path) -> Callable[[str], np.ndarray] | None:
+@dataclass(frozen=True)
+class Sources:
+    """The files that supervision comes from: `pseudo_masks` of refine, `cams` of cam, `size_targets`."""
+
+    pseudo_masks: Path
+    cams: Path
+    size_targets: Path
+
+
+def label_maps(
+    kind: str | None, dataset: Dataset, ids: list[str], sources: Sources
+) -> Callable[[str], np.ndarray] | None:
     """A function from an image's id to its label map (H, W) uint8; None where the method reads none.
 
-    kind: `masks`, `pseudo_masks` or None.
+    kind: `masks`, `pseudo_masks`, `matched_masks` (see `segment.matched_masks`) or None.
+    ids: the training images.
 
     Raises:
-        Fault: the data set has no masks.
+        Fault: the data set has no masks, or an image has no size to match.
     """
     if kind == "masks":
         if not dataset.info.masks:
@@ -27,7 +41,10 @@ def label_maps(kind: str | None, dataset: Dataset, pseudo_masks: Path) -> Callab
             )
         return dataset.mask
     if kind == "pseudo_masks":
-        return PseudoMasks(pseudo_masks)
+        return PseudoMasks(sources.pseudo_masks)
+    if kind == "matched_masks":
+        rows = target_rows("sizes", dataset, ids, sources)
+        return MatchedMasks(dataset, sources.cams, dict(zip(ids, rows, strict=True)))
     return None
 
 
@@ -42,7 +59,7 @@ class PseudoMasks:
         return self._zip.png(f"masks/{image_id}.png")
 
 
-def target_rows(kind: str | None, dataset: Dataset, ids: list[str], size_targets: Path) -> np.ndarray:
+def target_rows(kind: str | None, dataset: Dataset, ids: list[str], sources: Sources) -> np.ndarray:
     """A row per image, (len(ids), K) float32: `sizes`, `tags` (the background is always present) or None (no columns).
 
     Raises:
@@ -57,10 +74,10 @@ def target_rows(kind: str | None, dataset: Dataset, ids: list[str], size_targets
             rows[:, 0] = 1
         return rows
     position = {image_id: row for row, image_id in enumerate(ids)}
-    for line in read_csv(size_targets):
+    for line in read_csv(sources.size_targets):
         if line["id"] in position:
             rows[position[line["id"]], int(line["class"])] = float(line["target"])
     missing = [image_id for image_id, total in zip(ids, rows.sum(1), strict=True) if total == 0]
     if missing:
-        raise Fault(f"{size_targets} has no sizes for {len(missing)} training images, {missing[0]} among them")
+        raise Fault(f"{sources.size_targets} has no sizes for {len(missing)} training images, {missing[0]} among them")
     return rows

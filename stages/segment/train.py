@@ -23,14 +23,13 @@ from stages.core.samples import Batch, Samples
 from stages.core.training import Progress, train
 from stages.core.transforms import normalise
 from stages.segment.setting import Setting
-from stages.segment.supervision import label_maps, target_rows
+from stages.segment.supervision import Sources, label_maps, target_rows
 
 
 def train_segmenter(
     dataset: Dataset,
     classifier: dict[str, Any],
-    pseudo_masks: Path,
-    size_targets: Path,
+    sources: Sources,
     method: ModuleType,
     recipe: Params,
     method_recipe: Params,
@@ -47,7 +46,7 @@ def train_segmenter(
     Args:
         dataset: a prepared data set.
         classifier: the content of classifier.pt.
-        pseudo_masks, size_targets: files of `refine` and `size_targets`, read if the method needs them.
+        sources: files of earlier rooms, read if the method needs them.
         method: a module of `stages.segment.methods`.
         recipe: the `segmenter` section.
         method_recipe, method_params: the method's sections under the recipe and under `methods`.
@@ -65,12 +64,12 @@ def train_segmenter(
     load_encoder(segmenter.encoder, weights, "the classifier")
     start = Setting(method_recipe, method_params, 0, recipe.epochs, dataset.info.background)
     network = method.network(segmenter, classifier, start) if hasattr(method, "network") else segmenter
-    ids = dataset.ids("train")
+    ids, labels = dataset.ids("train"), method.labels(start) if hasattr(method, "labels") else method.LABELS
     samples = Samples(
         dataset,
         ids,
-        label_maps(method.LABELS, dataset, pseudo_masks),
-        target_rows(method.TARGETS, dataset, ids, size_targets),
+        label_maps(labels, dataset, ids, sources),
+        target_rows(method.TARGETS, dataset, ids, sources),
         recipe.augment,
         seed,
         partial(method.pixel_weights, setting=start) if hasattr(method, "pixel_weights") else None,

@@ -52,7 +52,7 @@ recipes:
       size_target: {crf_weight: 1.0, loss_stride: 2}, tags: {crf_weight: 0, loss_stride: 1}}
   pascal: *recipe
   mine: *recipe
-methods: {full: {}, pseudo_mask: {}, size_target: {neighbours: 8, relaxation: bilinear},
+methods: {full: {}, pseudo_mask: {match_sizes: false}, size_target: {neighbours: 8, relaxation: bilinear},
   tags: {neighbours: 4, relaxation: quadratic}}
 size_targets: {source: masks, void: excluded, corruption: relative_gaussian, sigma: 0.1, renormalise: background,
   seed: 0}

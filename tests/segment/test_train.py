@@ -15,6 +15,7 @@ from stages.core.networks.segmentation import Segmenter
 from stages.core.params import Params
 from stages.core.samples import Batch
 from stages.segment.setting import Setting
+from stages.segment.supervision import Sources
 from stages.segment.train import train_segmenter, validation_miou
 
 RECIPE = {
@@ -44,7 +45,7 @@ GRID = {"crf_weight": 0.1, "loss_stride": 2}
 POTTS = {"neighbours": 8, "relaxation": "bilinear"}
 METHODS = {
     "full": (SMOOTHING, {}),
-    "pseudo_mask": (SMOOTHING, {}),
+    "pseudo_mask": (SMOOTHING, {"match_sizes": False}),
     "size_target": (GRID, POTTS),
     "tags": (GRID, POTTS),
 }
@@ -69,8 +70,7 @@ def fit(tiny_dataset, tmp_path, name, recipe=RECIPE, module=None):
     return dataset, *train_segmenter(
         dataset,
         {"encoder": "slim_resnet10", "state": classifier.state_dict()},
-        tmp_path / "pseudo_masks.zip",
-        tmp_path / "size_targets.csv",
+        Sources(tmp_path / "pseudo_masks.zip", tmp_path / "cam.zip", tmp_path / "size_targets.csv"),
         module,
         Params(recipe),
         Params(method_recipe),

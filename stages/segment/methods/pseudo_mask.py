@@ -8,8 +8,12 @@ from stages.core.samples import Batch
 from stages.segment.losses.cross_entropy import cross_entropy
 from stages.segment.setting import Setting
 
-LABELS = "pseudo_masks"
 TARGETS = None
+
+
+def labels(setting: Setting) -> str:
+    """The masks of `refine`, or with `match_sizes` activation maps cut so that each object has its target size."""
+    return "matched_masks" if setting.method.match_sizes else "pseudo_masks"
 
 
 def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
