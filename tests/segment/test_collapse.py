@@ -52,6 +52,13 @@ def test_every_pixel_at_the_size_target_is_a_perfect_loss_without_information():
     assert mean_entropy(torch.zeros(1, 3, 2, 2), valid[:, :2, :2]).item() == pytest.approx(1)
 
 
+def test_rounding_makes_no_negative_information():
+    rng = np.random.default_rng(2)
+    for _ in range(100):
+        equal = torch.tensor(rng.normal(scale=3, size=(1, 7, 1, 1)), dtype=torch.float32).expand(1, 7, 9, 11)
+        assert 0 <= mutual_information(equal, torch.ones(1, 9, 11, dtype=torch.bool)) < 2e-6
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_extreme_logits_and_single_pixels(dtype):
     logits = torch.zeros(1, 2, 1, 2, dtype=dtype)
