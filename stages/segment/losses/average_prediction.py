@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from stages.segment.losses.size_losses import forward_kl
+
 
 def log_average_prediction(logits: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """ln of the mean softmax over an image's valid pixels, (B, K) float32.
@@ -31,8 +33,7 @@ def size_divergence(logits: torch.Tensor, valid: torch.Tensor, sizes: torch.Tens
         sizes: (B, K), rows sum to 1.
         returns a scalar float32, at least 0.
     """
-    log_sizes = sizes.clamp(min=torch.finfo(sizes.dtype).tiny).log()
-    return (sizes * (log_sizes - log_average_prediction(logits, valid))).sum(1).mean()
+    return forward_kl(log_average_prediction(logits, valid), sizes)
 
 
 def tag_likelihood(logits: torch.Tensor, valid: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
