@@ -50,27 +50,35 @@ class LabelFiles:
         members = {stem: member for stem, member in self.members.items() if stem in stems}
         return replace(self, members=members, twice=tuple(stem for stem in self.twice if stem in stems))
 
+    def content(self, stem: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            BadMap: the file cannot be read.
+        """
+        member = self.members[stem]
+        try:
+            return self.archive.bytes(member) if self.archive else (self.path / member).read_bytes()
+        except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise BadMap("unreadable", f"{type(error).__name__}: {error}") from None
+
     def read(self, stem: str) -> np.ndarray:
         """A map as `decode_map` gives it.
 
         Raises:
             BadMap: the file cannot be read, or is no map.
         """
-        member = self.members[stem]
-        try:
-            content = self.archive.bytes(member) if self.archive else (self.path / member).read_bytes()
-        except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise BadMap("unreadable", f"{type(error).__name__}: {error}") from None
-        return decode_map(content, member)
+        return decode_map(self.content(stem), self.members[stem])
 
 
-def find_maps(path: Path, stems: set[str] | None = None) -> LabelFiles:
+def find_maps(path: Path, stems: set[str] | None = None, suffixes: tuple[str, ...] = SUFFIXES) -> LabelFiles:
     """The PNG and .npy files of a folder or a zip, sub-folders included; hidden files are left out.
 
     Args:
         path: the folder or the zip.
         stems: those to match. The one folder that holds all the files is no part of the stems, unless they are needed
             with it to match one of these.
+        suffixes: of the files to find in place of PNG and .npy, in small letters.
 
     Raises:
         Fault: there is no such folder or zip, or it holds no map.
@@ -85,9 +93,10 @@ def find_maps(path: Path, stems: set[str] | None = None) -> LabelFiles:
         names = (name for name in archive.names() if not name.endswith("/"))
     else:
         raise Fault(f"{path}: {'neither a folder nor a zip' if path.exists() else 'there is no such folder or zip'}")
-    files = sorted(name for name in names if is_map(PurePosixPath(name)))
+    files = sorted(name for name in names if is_map(PurePosixPath(name), suffixes))
     if not files:
-        raise Fault(f"{path} holds no PNG and no .npy file")
+        kinds = " and ".join(f"no {'PNG' if suffix == '.png' else suffix}" for suffix in suffixes)
+        raise Fault(f"{path} holds {kinds} file")
     keys = [str(PurePosixPath(name).with_suffix("")) for name in files]
     if stems is None or not stems.intersection(keys):
         keys = strip_common(keys)
@@ -96,10 +105,10 @@ def find_maps(path: Path, stems: set[str] | None = None) -> LabelFiles:
     return LabelFiles(path, archive, members, twice)
 
 
-def is_map(name: PurePosixPath) -> bool:
+def is_map(name: PurePosixPath, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
     """Whether a file is meant to be a map: a PNG or .npy that no system hides or adds (macOS does, to a zip)."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
-    return name.suffix.lower() in SUFFIXES and not hidden
+    return name.suffix.lower() in suffixes and not hidden
 
 
 def strip_common(stems: list[str]) -> list[str]:

@@ -10,9 +10,10 @@ from typing import Any
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, atomic, encode_png, read_csv, write_csv, write_json
+from stages.core.pictures import sample_ids
 from stages.core.stage import Stage, run
 from stages.evaluate import tables
-from stages.evaluate.contact_sheet import sample_ids, sheets
+from stages.evaluate.contact_sheet import sheets
 from stages.evaluate.images import evaluate_images
 from stages.evaluate.worst import worst_sheets
 

@@ -14,7 +14,7 @@ from stages.core.dataset import Dataset
 from stages.core.files import ZipReader
 from stages.core.metrics.instances import dataset_instances
 from stages.core.metrics.sizes import SIZES
-from stages.evaluate.contact_sheet import GAP, INK, LINE, MARGIN, NO_TILE_GREY, PAPER, TEXT
+from stages.core.pictures import GAP, INK, LINE, MARGIN, NO_TILE_GREY, PAPER, TEXT
 
 COUNT = 12
 OF_ONE_IMAGE = 2  # at most, so that one bad image does not fill the sheet
