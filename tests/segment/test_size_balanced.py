@@ -182,7 +182,8 @@ def test_weights_are_of_the_methods_parameters():
 def test_a_short_training_learns_and_the_penalty_holds_it(tiny_dataset, name):
     method = import_module(f"stages.segment.methods.{name}")
     assert method.TARGETS is None
-    assert method.LABELS == ("masks" if name == "size_balanced_full" else "pseudo_masks")
+    labels = "masks" if name == "size_balanced_full" else "pseudo_masks"
+    assert labels == method.LABELS
     samples = training_samples(tiny_dataset)
     moved = []
     for weight in (1e-9, 1e4):

@@ -44,4 +44,4 @@ def size_weights(labels: np.ndarray, tau: float, reading: str = "image", backgro
     counted = sizes * objects
     total = counted.sum() if reading == "image" else np.bincount(owners, counted, VOID + 1)[owners]
     weights = np.where(objects, np.minimum(tau, total / np.maximum(sizes, 1)), owners != VOID)
-    return weights.astype(np.float32)[ids]
+    return np.take(weights.astype(np.float32), ids)
