@@ -6,57 +6,120 @@ background, its name in the tuples; a test compares all of them.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from stages.check.section import NotNegative, Section, ShareBelowOne
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+from stages.check.section import Count, NotNegative, Positive, Section, Share, ShareBelowOne, broken
 
 WHOLE_VIEW = ("size_target",)  # a crop would change the sizes that they train on
 BACKGROUND: tuple[str, ...] = ()  # these have no meaning where label 0 is an object
 
 
-class Nothing(Section):
-    """No keys."""
+def is_all(value: Any) -> Any:
+    """The word all."""
+    if value != "all":
+        raise broken("must be all or a whole number of images")
+    return value
 
 
-class PseudoMask(Section):
+class CrossEntropyKind(Section):
+    """Which cross-entropy, and the two keys of `ohem`."""
+
+    ce: Literal["plain", "balanced", "ohem"]
+    keep_share: Share
+    threshold: Annotated[float, Field(gt=0, le=1)]
+
+
+class CrfTerm(Section):
+    """Which CRF term, and the two keys of `grid_potts`."""
+
+    crf: Literal["none", "grid_potts", "dense_energy", "rloss"]
+    neighbours: Literal[4, 8]
+    relaxation: Literal["bilinear", "quadratic", "collision"]
+
+
+class PseudoMask(CrossEntropyKind, CrfTerm):
     """Training on pseudo masks."""
 
     match_sizes: bool
 
 
-class GridPotts(Section):
-    """The CRF term of training without label maps."""
+class SizeTarget(CrfTerm):
+    """Training on size targets."""
 
-    neighbours: Literal[4, 8]
-    relaxation: Literal["bilinear", "quadratic"]
+    size_loss: Literal["forward_kl", "reverse_kl", "squared", "quadratic_barrier", "log_barrier"]
+    margin: Share
+    t: Positive
+    growth: Annotated[float, Field(ge=1)]
+    seeds: Literal["none", "pseudo_masks"]
 
 
-class CrossEntropy(Section):
-    """Training on label maps."""
+class SizeBalanced(Section):
+    """Training on pseudo masks with size-weighted cross-entropy and elastic weight consolidation."""
+
+    tau: Positive
+    reading: Literal["image", "class"]
+    normalise_ce: Literal["weights", "pixels"]
+    fisher: Literal["per_sample", "batch", "running"]
+    fisher_normalise: Literal["none", "tensor", "all"]
+
+
+class Smoothing(Section):
+    """Cross-entropy on label maps."""
 
     label_smoothing: ShareBelowOne
 
 
-class AveragePrediction(Section):
-    """Losses on the average prediction with a CRF term, whose weight and grid depend on the resolution."""
+class CrfWeight(Section):
+    """A CRF term's weight and scale, which depend on the resolution."""
 
     crf_weight: NotNegative
     loss_stride: Literal[1, 2, 4, 8]
+    xy: Positive
+    rgb: Positive
+
+
+class PseudoMaskRecipe(Smoothing, CrfWeight):
+    """Cross-entropy and a CRF term."""
+
+
+class SizeTargetRecipe(CrfWeight):
+    """Size loss, CRF term and seeds."""
+
+    size_weight: Positive
+    seed_weight: NotNegative
+
+
+class Consolidation(Section):
+    """Elastic weight consolidation."""
+
+    ewc_weight: NotNegative
+    task_a: Share
+    fisher_images: Annotated[
+        Annotated[Any, AfterValidator(is_all), Tag("word")] | Annotated[Count, Tag("number")],
+        Discriminator(lambda value: "number" if type(value) is int else "word"),
+    ]
+    fisher_batch: Count
 
 
 class Methods(Section):
     """What is equal for all data sets: `methods`."""
 
-    full: Nothing
+    full: CrossEntropyKind
     pseudo_mask: PseudoMask
-    size_target: GridPotts
-    tags: GridPotts
+    size_balanced: SizeBalanced
+    size_balanced_full: SizeBalanced
+    size_target: SizeTarget
+    tags: CrfTerm
 
 
 class RecipeMethods(Section):
     """What depends on the data set: `recipes.NAME.methods`."""
 
-    full: CrossEntropy
-    pseudo_mask: CrossEntropy
-    size_target: AveragePrediction
-    tags: AveragePrediction
+    full: Smoothing
+    pseudo_mask: PseudoMaskRecipe
+    size_balanced: Consolidation
+    size_balanced_full: Consolidation
+    size_target: SizeTargetRecipe
+    tags: CrfWeight

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from stages.core.dataset import VOID
 from stages.core.distributed import mean_over_processes
+from stages.segment.setting import Setting
 
 
 def cross_entropy(
@@ -114,6 +115,23 @@ def ohem_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, keep_share: f
     last = ordered.gather(1, least)  # of the pixels that are kept at least; above all costs where that is none
     hard = labelled & ((hardness > -math.log(threshold)) | (hardness >= last))
     return per_count((costs * hard).sum(), hard.sum())
+
+
+def named_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, setting: Setting) -> torch.Tensor:
+    """The cross-entropy that the method's `ce` names: `plain`, `balanced` or `ohem`.
+
+    `label_smoothing` of the first two is the recipe's; `keep_share` and `threshold` of the last are the method's.
+
+    Raises:
+        KeyError: `ce` is another word.
+    """
+    smoothing = setting.recipe.label_smoothing
+    kinds = {
+        "plain": lambda: cross_entropy(logits, labels, smoothing),
+        "balanced": lambda: balanced_cross_entropy(logits, labels, setting.background, smoothing),
+        "ohem": lambda: ohem_cross_entropy(logits, labels, setting.method.keep_share, setting.method.threshold),
+    }
+    return kinds[setting.method.ce]()
 
 
 def pixel_costs(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:

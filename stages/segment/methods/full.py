@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from stages.core.samples import Batch
-from stages.segment.losses.cross_entropy import cross_entropy
+from stages.segment.losses.cross_entropy import named_cross_entropy
 from stages.segment.setting import Setting
 
 LABELS = "masks"
@@ -13,5 +13,5 @@ TARGETS = None
 
 
 def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
-    """Cross-entropy; `label_smoothing` of the recipe."""
-    return {"loss": cross_entropy(logits, batch.labels, setting.recipe.label_smoothing)}
+    """Cross-entropy of the kind that the method's `ce` names, see `named_cross_entropy`."""
+    return {"loss": named_cross_entropy(logits, batch.labels, setting)}

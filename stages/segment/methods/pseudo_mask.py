@@ -1,11 +1,17 @@
-"""pseudo_mask: cross-entropy with the pseudo masks of `refine`, the second stage of most WSSS methods."""
+"""pseudo_mask: cross-entropy with the pseudo masks of `refine`, the second stage of most WSSS methods.
+
+Pseudo masks that hold labels on scribbles, points or seeds alone and void elsewhere make it the method of Tang et al.,
+"On Regularized Losses for Weakly-supervised CNN Segmentation" (ECCV 2018, arXiv 1803.09569): partial cross-entropy
+and a CRF term, with `crf` set to rloss, dense_energy or grid_potts.
+"""
 
 from __future__ import annotations
 
 import torch
 
 from stages.core.samples import Batch
-from stages.segment.losses.cross_entropy import cross_entropy
+from stages.segment.losses.crf_term import with_crf
+from stages.segment.losses.cross_entropy import named_cross_entropy
 from stages.segment.setting import Setting
 
 TARGETS = None
@@ -17,5 +23,6 @@ def labels(setting: Setting) -> str:
 
 
 def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
-    """Cross-entropy over the pixels that the pseudo mask labels; `label_smoothing` of the recipe."""
-    return {"loss": cross_entropy(logits, batch.labels, setting.recipe.label_smoothing)}
+    """ce + crf_weight * crf; ce over the pixels that the pseudo mask labels, see `named_cross_entropy` and `crf_term`."""
+    ce = named_cross_entropy(logits, batch.labels, setting)
+    return with_crf({"loss": ce, "ce": ce}, logits, batch, setting)

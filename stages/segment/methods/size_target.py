@@ -1,11 +1,15 @@
 """size_target: an image's rough object sizes and a CRF term, no pixel labels at all.
 
 Fan, Zhang and Boykov, "Approximate Size Targets Are Sufficient for Accurate Semantic Segmentation", arXiv 2503.06954:
-forward KL divergence of the average prediction from the size target, plus a CRF regulariser.
+forward KL divergence of the average prediction from the size target, plus a CRF regulariser, and optionally partial
+cross-entropy on seeds.
 
 Differences from the paper: which CRF term it uses could not be learnt from its abstract and first page; here it is the
-grid Potts term of the same group (see `losses.grid_potts`). The encoder starts from the classifier's weights, which
-were learnt from the tags that the size targets contain anyway.
+grid Potts term of the same group (see `losses.grid_potts`), or by name another. The encoder starts from the
+classifier's weights, which were learnt from the tags that the size targets contain anyway.
+
+The size loss alone has a minimum in which every pixel predicts the size target. Two values in the log show whether the
+training ends there: `entropy`, the mean over pixels, near that of the sizes, and `information` near 0.
 """
 
 from __future__ import annotations
@@ -13,23 +17,38 @@ from __future__ import annotations
 import torch
 
 from stages.core.samples import Batch
-from stages.segment.losses.average_prediction import size_divergence
+from stages.segment.losses.average_prediction import log_average_prediction
 from stages.segment.losses.coarse import coarsen
-from stages.segment.losses.grid_potts import grid_potts
+from stages.segment.losses.collapse import mean_entropy, mutual_information
+from stages.segment.losses.crf_term import with_crf
+from stages.segment.losses.cross_entropy import cross_entropy
+from stages.segment.losses.size_losses import SIZE_LOSSES
 from stages.segment.setting import Setting
 
-LABELS = None
 TARGETS = "sizes"
 
 
-def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
-    """size + crf_weight * crf.
+def labels(setting: Setting) -> str | None:
+    """The pseudo masks, whose labelled pixels are the seeds, where there are any."""
+    return None if setting.method.seeds == "none" else setting.method.seeds
 
-    `crf_weight` and `loss_stride` (pixels of a grid cell, see `coarsen`) are the recipe's, `neighbours` and
-    `relaxation` the method's.
+
+def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
+    """size_weight * size + crf_weight * crf + seed_weight * seeds.
+
+    The method's `size_loss` names the first (see `losses.size_losses`; `margin`, and `t` that grows by `growth` each
+    epoch, are those of the barriers), `crf` the second (see `losses.crf_term`), `seeds` where the third's labels come
+    from. The weights are the recipe's, as is `loss_stride`, pixels of a cell of the grid on which the first is computed.
     """
     recipe, method = setting.recipe, setting.method
-    logits, images, valid = coarsen(logits, batch.images, batch.valid, recipe.loss_stride)
-    size = size_divergence(logits, valid, batch.targets)
-    crf = grid_potts(logits.softmax(1), images, valid, method.neighbours, method.relaxation)
-    return {"loss": size + recipe.crf_weight * crf, "size": size, "crf": crf}
+    coarse, _, valid = coarsen(logits, batch.images, batch.valid, recipe.loss_stride)
+    t = method.t * method.growth**setting.epoch
+    average = log_average_prediction(coarse, valid)
+    size = SIZE_LOSSES[method.size_loss](average, batch.targets, method.margin, t)
+    terms = {"loss": recipe.size_weight * size, "size": size}
+    if method.seeds != "none":
+        seeds = cross_entropy(logits, batch.labels)
+        terms |= {"loss": terms["loss"] + recipe.seed_weight * seeds, "seeds": seeds}
+    one = coarse[:1], valid[:1]  # of a batch: an epoch's mean needs no more, and all would cost as much as the loss
+    watched = {"entropy": mean_entropy(*one), "information": mutual_information(*one)}
+    return with_crf(terms, logits, batch, setting) | watched
