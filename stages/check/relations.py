@@ -40,6 +40,7 @@ def relation_faults(tree: Mapping[str, Any], folder: Path) -> list[str]:
         *source_faults(tree, folder),
         *pseudo_mask_faults(tree, folder),
         *walk_faults(tree),
+        *smoothing_faults(tree),
         *combination_faults(tree),
     ]
 
@@ -137,6 +138,16 @@ def walk_faults(tree: Mapping[str, Any]) -> Iterator[str]:
         kind = part(tree, "recipes", name, "affinity", "kind")
         if kind == "none" and isinstance(part(tree, "recipes", name, "refine", "walk"), Mapping):
             yield f"recipes.{name}.refine.walk: must be none where affinity.kind is none; a walk needs kind irn"
+
+
+def smoothing_faults(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Hard examples are chosen by the label's own probability, which smoothing has no say in."""
+    for name in section(tree, "recipes"):
+        for method in section(tree, "methods"):
+            smoothing = part(tree, "recipes", name, "methods", method, "label_smoothing")
+            if part(tree, "methods", method, "ce") == "ohem" and isinstance(smoothing, float) and smoothing > 0:
+                key = f"recipes.{name}.methods.{method}.label_smoothing"
+                yield f"{key}: must be 0 where methods.{method}.ce is ohem, is {show(smoothing)}"
 
 
 def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:

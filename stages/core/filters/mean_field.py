@@ -7,7 +7,7 @@ import torch
 
 from stages.core.device import device
 from stages.core.faults import Fault
-from stages.core.filters.permutohedral import Lattice
+from stages.core.filters.permutohedral import Lattice, image_features
 from stages.core.params import Params
 
 
@@ -25,31 +25,47 @@ def mean_field(image: np.ndarray, problems: np.ndarray, crf: Params) -> np.ndarr
     Raises:
         Fault: there is no such kernel.
     """
+    return mean_field_batch(image[None], problems[None], crf)[0]
+
+
+def mean_field_batch(images: np.ndarray, problems: np.ndarray, crf: Params) -> np.ndarray:
+    """`mean_field` on B images of one size at once, each with S problems of K labels; the same as one by one.
+
+    It is for a GPU, which one image does not fill; on a CPU the larger arrays only leave the cache.
+
+    Args:
+        images: (B, H, W, 3) uint8 RGB.
+        problems: (B, S, K, H W) float32 unary energies.
+        crf: `kernels` and `iterations`.
+
+    Returns:
+        (B, S, K, H W) float32, distributions over the K labels.
+
+    Raises:
+        Fault: there is no such kernel.
+    """
     where = device()
-    lattices = [
-        (Lattice(features(image, name, kernel).to(where), normalised=True), kernel.weight)
-        for name, kernel in crf.kernels.items()
-    ]
-    energy = torch.from_numpy(problems).to(where)
+    colours = torch.from_numpy(np.array(images)).to(where)  # a copy: an image may be read-only
+    lattices = [(kernel_lattice(colours, name, kernel), kernel.weight) for name, kernel in crf.kernels.items()]
+    # The pixels of all images in a row, each a distribution over the second axis.
+    energy = torch.from_numpy(np.ascontiguousarray(problems)).to(where).permute(1, 2, 0, 3).flatten(2)
     current = torch.softmax(-energy, 1)
     for _ in range(crf.iterations if lattices else 0):
         columns = current.flatten(0, 1).t().contiguous()
         message = sum(weight * lattice.apply(columns) for lattice, weight in lattices)
         current = torch.softmax(message.t().reshape(energy.shape) - energy, 1)
-    return current.cpu().numpy()
+    return current.unflatten(2, (len(images), -1)).permute(2, 0, 1, 3).contiguous().cpu().numpy()
 
 
-def features(image: np.ndarray, name: str, kernel: Params) -> torch.Tensor:
-    """The features of a kernel, (H W, 2 or 5) float32: positions x, y over `xy`, and R, G, B over `rgb`.
+def kernel_lattice(images: torch.Tensor, name: str, kernel: Params) -> Lattice:
+    """The normalised lattice of a kernel on images (B, H, W, 3), their pixels row by row.
 
     Raises:
         Fault: there is no such kernel.
     """
-    height, width = image.shape[:2]
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    planes = [columns / np.float32(kernel.xy), rows / np.float32(kernel.xy)]
-    if name == "bilateral":
-        planes += [plane / np.float32(kernel.rgb) for plane in image.transpose(2, 0, 1).astype(np.float32)]
-    elif name != "gaussian":
+    if name not in ("gaussian", "bilateral"):
         raise Fault(f"no dense CRF kernel {name!r}; there are gaussian and bilateral")
-    return torch.from_numpy(np.stack(planes, -1).reshape(height * width, -1))
+    rgb = kernel.rgb if name == "bilateral" else None
+    features = image_features(images.permute(0, 3, 1, 2), kernel.xy, rgb).flatten(1, 2)
+    number = torch.arange(len(images), device=images.device).repeat_interleave(features.shape[1])
+    return Lattice(features.flatten(0, 1), normalised=True, image=number if len(images) > 1 else None)

@@ -23,6 +23,6 @@ def labels(setting: Setting) -> str:
 
 
 def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
-    """ce + crf_weight * crf; ce over the pixels that the pseudo mask labels, see `named_cross_entropy` and `crf_term`."""
+    """ce + crf_weight * crf, see `named_cross_entropy` and `crf_term`; ce over the pixels that the mask labels."""
     ce = named_cross_entropy(logits, batch.labels, setting)
     return with_crf({"loss": ce, "ce": ce}, logits, batch, setting)

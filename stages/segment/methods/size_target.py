@@ -38,7 +38,7 @@ def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torc
 
     The method's `size_loss` names the first (see `losses.size_losses`; `margin`, and `t` that grows by `growth` each
     epoch, are those of the barriers), `crf` the second (see `losses.crf_term`), `seeds` where the third's labels come
-    from. The weights are the recipe's, as is `loss_stride`, pixels of a cell of the grid on which the first is computed.
+    from. The weights are the recipe's, as is `loss_stride`, pixels of a cell of the grid that the first is computed on.
     """
     recipe, method = setting.recipe, setting.method
     coarse, _, valid = coarsen(logits, batch.images, batch.valid, recipe.loss_stride)

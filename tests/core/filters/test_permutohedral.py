@@ -114,6 +114,59 @@ def test_features_on_far_too_fine_a_scale_are_refused() -> None:
         Lattice(some_features(10, 5, spread=1e5))
 
 
+@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_images_in_one_lattice_equal_one_after_the_other(d: int, normalised: bool) -> None:
+    """Forward and reverse, for images of different size whose features overlap, one of them a single pixel."""
+    generator = np.random.default_rng(d)
+    for _ in range(20):
+        counts = [1, *generator.integers(1, 80, generator.integers(1, 4))]
+        parts = [some_features(n, d, 3.0, int(generator.integers(1e6))) for n in counts]
+        values = [some_features(n, 3, 1.0, int(generator.integers(1e6))) for n in counts]
+        image = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        together = Lattice(torch.cat(parts), normalised, image)
+        alone = [Lattice(part, normalised) for part in parts]
+        assert together.size == sum(lattice.size for lattice in alone)
+        for reverse in (False, True):
+            expected = [lattice.apply(one, reverse) for lattice, one in zip(alone, values, strict=True)]
+            got = together.apply(torch.cat(values), reverse)
+            torch.testing.assert_close(got, torch.cat(expected), rtol=1e-6, atol=1e-6)
+
+
+def test_pixels_of_images_may_come_in_any_order() -> None:
+    points, values = some_features(200, 5), some_features(200, 2, seed=1)
+    image = torch.from_numpy(np.random.default_rng(2).integers(0, 3, 200))
+    got = Lattice(points, image=image).filter(values)
+    for number in range(3):
+        alone = Lattice(points[image == number]).filter(values[image == number])
+        torch.testing.assert_close(got[image == number], alone, rtol=1e-6, atol=1e-6)
+
+
+def test_numbers_of_images_count_in_the_codes() -> None:
+    points = some_features(10, 5, spread=300.0)
+    image = torch.arange(10)
+    Lattice(points, image=image)
+    with pytest.raises(ValueError, match=r"in each of \d+ images, too many for one code"):
+        Lattice(points, image=image * 10**8)
+    with pytest.raises(ValueError, match=r"\(9,\) image numbers for 10 pixels"):
+        Lattice(points, image=image[:9])
+
+
+def test_sixty_four_images_have_room_with_the_narrowest_kernel() -> None:
+    ends = torch.tensor([[0.0] * 5, [500 / 67, 375 / 67, 85, 85, 85]]).repeat(64, 1)
+    lattice = Lattice(ends, image=torch.arange(64).repeat_interleave(2))
+    assert lattice.size == 64 * Lattice(ends[:2]).size
+
+
+def test_filtering_is_in_single_precision_under_autocast() -> None:
+    points, values = some_features(100, 2), some_features(100, 4, seed=3)
+    lattice = Lattice(points, normalised=True)
+    expected = lattice.filter(values)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = Lattice(points, normalised=True).filter(values)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
 def compare(image: np.ndarray, kernels: dict, seed: int) -> tuple[float, float]:
     """Share of equal labels and mean distance of the probabilities, after 10 iterations from coarse random labels."""
     generator = np.random.default_rng(seed)
