@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from stages.core.dataset import Dataset
 from stages.core.filters.pamr import refine_masks
@@ -12,6 +13,7 @@ from stages.core.networks.segmentation import Segmenter
 from stages.core.params import Params
 from stages.core.samples import Batch, EpochBatches, Samples, load
 from stages.core.transforms import normalise
+from stages.segment.losses.coarse import coarsen
 from stages.segment.methods import single_stage
 from stages.segment.methods.single_stage import loss, refined_masks
 from stages.segment.supervision import target_rows
@@ -68,6 +70,17 @@ def test_refined_masks_of_a_padded_batch_are_those_of_each_image_alone(stride):
             torch.testing.assert_close(got[number, :, :rows, :columns].sum(0), torch.ones(rows, columns))
         assert got[number, :, rows:].abs().sum() == 0
         assert got[number, :, :, columns:].abs().sum() == 0
+
+
+def test_cells_of_the_decoders_stride_are_its_grid_smoothed():
+    """Upsampled four times and averaged again, each axis by (1/8, 3/4, 1/8)."""
+    grid = torch.rand(1, 2, 6, 7)
+    logits = F.interpolate(grid, scale_factor=4, mode="bilinear", align_corners=False)
+    got, _, _ = coarsen(logits, torch.zeros(1, 3, 24, 28), torch.ones(1, 24, 28, dtype=torch.bool), 4)
+    kernel = torch.tensor([1 / 8, 3 / 4, 1 / 8])
+    kernel = (kernel[:, None] * kernel)[None, None].expand(2, 1, 3, 3)
+    expected = F.conv2d(F.pad(grid, (1, 1, 1, 1), mode="replicate"), kernel, groups=2)
+    torch.testing.assert_close(got, expected)
 
 
 def test_refined_masks_on_whole_pixels_are_pamrs():

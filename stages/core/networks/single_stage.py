@@ -69,7 +69,7 @@ class SingleStage(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (B, num_classes, h, w) at stride 4 of normalised images (B, 3, H, W); the background's are 1.
 
-        Padding of the images is seen as black, also by the two global poolings, as by every network here.
+        Padding is image to the network: in a padded batch the two global poolings depend a little on the padding.
         """
         features = self.encoder(images)
         fine = features[self.level]
