@@ -14,6 +14,7 @@ from stages.core.networks.segmentation import Segmenter
     [
         ("fcn", "slim_resnet10", 8),
         ("fcn_skip", "slim_resnet10", 8),
+        ("single_stage", "slim_resnet10", 8),
         ("unet", "slim_resnet10", 16),
         ("unet", "resnet18", 32),
         ("deeplabv3plus", "resnet18", 16),
