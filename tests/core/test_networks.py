@@ -8,7 +8,6 @@ from stages.core.networks.classification import ClassificationNet
 from stages.core.networks.encoders import build_encoder, freeze_batch_norm, load_encoder
 from stages.core.networks.segmentation import Segmenter, last_features, pad_sides
 
-
 ARCHITECTURES = [
     ("fcn", "slim_resnet10", 8),
     ("fcn_skip", "slim_resnet10", 8),

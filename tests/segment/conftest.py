@@ -12,7 +12,7 @@ try:
     import stages.segment.losses.dense_energy  # noqa: F401
 except ImportError:
 
-    def dense_energy(probabilities, images, valid, xy, rgb, scale, gate=None, convention="authors"):
+    def dense_energy(probabilities, images, valid, xy, rgb, scale, gate=None, normalisation="authors"):
         """-1/B sum_k sum_pq G_p S_pk w_pq S_qk by all pairs."""
         height, width = probabilities.shape[2:]
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -21,7 +21,7 @@ except ImportError:
             features = torch.cat([torch.stack([columns, rows]) / xy, image / rgb]).flatten(1).t()
             kernel = (-torch.cdist(features, features).square() / 2).exp()
             s = (p * mask).flatten(1)
-            total = total - (g.flatten() * s * (s @ kernel)).sum() / (mask.sum() if convention == "per_pixel" else 1)
+            total = total - (g.flatten() * s * (s @ kernel)).sum() / (mask.sum() if normalisation == "per_pixel" else 1)
         return total / len(probabilities)
 
     module = ModuleType("stages.segment.losses.dense_energy")
