@@ -213,6 +213,7 @@ def save(path: Path, machine: Machine, history: list[dict[str, Any]], best: dict
         "scaler": machine.scaler.state_dict(),
         "average": machine.average.state,
         "random": torch.get_rng_state(),
+        "device_random": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         "history": history,
         "best": best,
     }
@@ -229,6 +230,8 @@ def resume(path: Path, machine: Machine) -> tuple[list[dict[str, Any]], dict[str
     machine.scaler.load_state_dict(state["scaler"])
     machine.average.restore(state["average"])
     torch.set_rng_state(state["random"])
+    if state["device_random"] is not None and torch.cuda.is_available():  # dropout on a GPU draws from this one
+        torch.cuda.set_rng_state(state["device_random"])
     return state["history"], state["best"]
 
 

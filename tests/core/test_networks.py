@@ -6,22 +6,21 @@ import torch
 from stages.core.faults import Fault
 from stages.core.networks.classification import ClassificationNet
 from stages.core.networks.encoders import build_encoder, freeze_batch_norm, load_encoder
-from stages.core.networks.segmentation import Segmenter
+from stages.core.networks.segmentation import Segmenter, last_features, pad_sides
+
+ARCHITECTURES = [
+    ("fcn", "slim_resnet10", 8),
+    ("fcn_skip", "slim_resnet10", 8),
+    ("single_stage", "slim_resnet10", 8),
+    ("unet", "slim_resnet10", 16),
+    ("unet", "resnet18", 32),
+    ("deeplabv3plus", "resnet18", 16),
+    ("segformer", "mit_b0", 32),
+    ("torchvision/fcn_resnet50", "resnet50", 8),
+]
 
 
-@pytest.mark.parametrize(
-    ("architecture", "encoder", "stride"),
-    [
-        ("fcn", "slim_resnet10", 8),
-        ("fcn_skip", "slim_resnet10", 8),
-        ("single_stage", "slim_resnet10", 8),
-        ("unet", "slim_resnet10", 16),
-        ("unet", "resnet18", 32),
-        ("deeplabv3plus", "resnet18", 16),
-        ("segformer", "mit_b0", 32),
-        ("torchvision/fcn_resnet50", "resnet50", 8),
-    ],
-)
+@pytest.mark.parametrize(("architecture", "encoder", "stride"), ARCHITECTURES)
 def test_logits_have_the_size_of_the_image_and_the_encoder_is_the_classifiers(architecture, encoder, stride):
     segmenter = Segmenter(architecture, encoder, stride, 4).eval()
     classifier = ClassificationNet(encoder, stride, 3)
@@ -30,6 +29,23 @@ def test_logits_have_the_size_of_the_image_and_the_encoder_is_the_classifiers(ar
         assert segmenter(torch.rand(1, 3, 50, 67)).shape == (1, 4, 50, 67)
     for name, value in classifier.encoder.state_dict().items():
         assert torch.equal(value, segmenter.encoder.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("architecture", "encoder", "stride"), ARCHITECTURES)
+def test_logits_and_features_come_from_one_pass_of_the_encoder(architecture, encoder, stride):
+    segmenter = Segmenter(architecture, encoder, stride, 4).eval()
+    images, passes = torch.rand(1, 3, 50, 67), []
+    with torch.inference_mode():
+        counter = segmenter.encoder.register_forward_hook(lambda *_: passes.append(1))
+        logits, features = segmenter.forward_features(images)
+        counter.remove()
+        assert len(passes) == 1
+        assert torch.equal(logits, segmenter(images))
+        padded = pad_sides(images)
+        assert padded.shape == (1, 3, 64, 96)
+        assert torch.equal(features, last_features(segmenter.encoder(padded)))
+        assert features.shape[2:] == (64 // stride, 96 // stride)
+    assert not segmenter.encoder._forward_hooks
 
 
 @pytest.mark.parametrize("name", ["slim_resnet10", "slim_resnet18", "resnet18", "tu-resnet10t"])

@@ -27,14 +27,20 @@ class ClassificationNet(nn.Module):
 
         valid: (B, H, W) bool, False on padding, which the pooling leaves out; None means that there is none.
         """
-        features = self.encoder(images)[-1]
-        if valid is None:
-            pooled = features.mean((2, 3), keepdim=True)
-        else:
-            weights = F.adaptive_avg_pool2d(valid[:, None].to(features.dtype), features.shape[2:])
-            pooled = (features * weights).sum((2, 3), keepdim=True) / weights.sum((2, 3), keepdim=True)
+        pooled = average_pool(self.encoder(images)[-1], valid)
         return self.head(self.dropout(pooled)).flatten(1)
 
     def cam(self, images: torch.Tensor) -> torch.Tensor:
         """Activation maps before normalisation, ReLU applied: (B, C, h, w) at the encoder's output stride."""
         return self.head(self.encoder(images)[-1]).relu()
+
+
+def average_pool(features: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    """The mean of features (B, F, h, w) over an image's valid pixels, (B, F, 1, 1).
+
+    valid: (B, H, W) bool at any size, a cell counting by its share of valid pixels; None means that all are.
+    """
+    if valid is None:
+        return features.mean((2, 3), keepdim=True)
+    weights = F.adaptive_avg_pool2d(valid[:, None].to(features.dtype), features.shape[2:])
+    return (features * weights).sum((2, 3), keepdim=True) / weights.sum((2, 3), keepdim=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import segmentation_models_pytorch as smp
 import torch
 import torchvision
@@ -84,13 +86,36 @@ class Segmenter(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (B, K, H, W) float32 of normalised images (B, 3, H, W)."""
         height, width = images.shape[2:]
-        padding = (0, -width % DIVISOR, 0, -height % DIVISOR)
-        logits = self.net(F.pad(images, padding))
+        images = pad_sides(images)
+        logits = self.net(images)
         if isinstance(logits, dict):  # torchvision's networks
             logits = logits["out"]
-        size = (height + padding[3], width + padding[1])
-        logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
+        logits = F.interpolate(logits.float(), images.shape[2:], mode="bilinear", align_corners=False)
         return logits[:, :, :height, :width]
+
+    def forward_features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The logits of `forward` and the encoder's last feature map (B, F, h, w) from one pass of the encoder.
+
+        The feature map is that of the images padded by `pad_sides`.
+        """
+        found = []
+        hook = self.encoder.register_forward_hook(lambda encoder, inputs, output: found.append(last_features(output)))
+        try:
+            logits = self(images)
+        finally:
+            hook.remove()
+        return logits, found[0]
+
+
+def pad_sides(images: torch.Tensor) -> torch.Tensor:
+    """Images (..., H, W) padded with 0, right and below, to sides that every network takes."""
+    height, width = images.shape[-2:]
+    return F.pad(images, (0, -width % DIVISOR, 0, -height % DIVISOR))
+
+
+def last_features(output: Sequence[torch.Tensor] | Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The deepest feature map of what an encoder returns: torchvision's name them, the others list them."""
+    return list(output.values() if isinstance(output, Mapping) else output)[-1]
 
 
 def build_network(architecture: str, encoder: str, output_stride: int, num_classes: int) -> nn.Module:

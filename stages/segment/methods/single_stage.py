@@ -18,8 +18,6 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch.nn import functional as F
 
@@ -27,13 +25,14 @@ from stages.core.filters.pamr import refine_masks
 from stages.core.samples import Batch
 from stages.segment.losses.coarse import coarsen
 from stages.segment.losses.single_stage import balanced_cross_entropy, labelled_share, pseudo_labels, tag_loss
+from stages.segment.setting import Setting
 
 ARCHITECTURE = "single_stage"
 LABELS = None
 TARGETS = "tags"
 
 
-def loss(logits: torch.Tensor, batch: Batch, setting: Any) -> dict[str, torch.Tensor]:
+def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
     """classification + self_supervised, and `labelled`, the share of pixels with a pseudo label.
 
     The last two are 0 in the first round(pretrain * epochs) epochs. All are means over images.
@@ -41,10 +40,8 @@ def loss(logits: torch.Tensor, batch: Batch, setting: Any) -> dict[str, torch.Te
     `pretrain` and `loss_stride` are the recipe's; `focal_power`, `focal_floor`, `foreground`, `background`, `lowest`
     (see `losses.single_stage`), `dilations` and `iterations` (see `refine_masks`) the method's.
 
-    Args:
+    Shape:
         logits: (B, K, H, W), label 0 the background.
-        batch: its images, valid pixels and targets, which are tags.
-        setting: has recipe, method, epoch and epochs.
     """
     recipe, method = setting.recipe, setting.method
     coarse, _, whole = coarsen(logits, batch.images, batch.valid, recipe.loss_stride)
