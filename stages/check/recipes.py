@@ -100,10 +100,19 @@ class Classifier(Training):
 class Cam(Section):
     """Classifier -> class activation maps."""
 
+    extractor: Literal["cam", "grad_cam_pp", "layer_cam"]
+    level: Annotated[int, Field(lt=0)]
     scales: Scales
     flip: bool
     stride: Count
     batch_size: Count
+
+    @model_validator(mode="after")
+    def reads_the_last_level(self) -> Cam:
+        """The head's weights are those of the last level's channels."""
+        if self.extractor == "cam" and self.level != -1:
+            raise broken("must be -1 for extractor cam", "level", self.level)
+        return self
 
 
 class NoAffinity(Section):
