@@ -24,6 +24,7 @@ bench: .venv/installed-dev ## measurements of speed and memory
 	pytest tests/benchmarks -s
 	python -m tests.benchmarks.evaluation
 	python -m tests.benchmarks.pseudo_masks
+	python -m tests.benchmarks.cam
 
 faults: .venv/installed-dev ## breaks things and looks at what a person then sees
 	pytest tests/faults

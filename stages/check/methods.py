@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from stages.check.crf import Crf
 from stages.check.section import Count, NotNegative, Positive, Section, Share, ShareBelowOne, broken
 
 WHOLE_VIEW = ("size_target",)  # a crop would change the sizes that they train on
-BACKGROUND: tuple[str, ...] = ()  # these have no meaning where label 0 is an object
+BACKGROUND = ("single_stage", "rrm")  # these have no meaning where label 0 is an object
 
 
 def is_all(value: Any) -> Any:
@@ -36,7 +37,7 @@ class CrfTerm(Section):
 
     crf: Literal["none", "grid_potts", "dense_energy", "rloss"]
     neighbours: Literal[4, 8]
-    relaxation: Literal["bilinear", "quadratic", "collision"]
+    relaxation: Literal["bilinear", "quadratic", "collision", "log_quadratic", "normalised_quadratic"]
 
 
 class PseudoMask(CrossEntropyKind, CrfTerm):
@@ -103,6 +104,61 @@ class Consolidation(Section):
     fisher_batch: Count
 
 
+class SingleStage(Section):
+    """Training on tags and on the segmenter's own masks."""
+
+    focal_power: Annotated[float, Field(ge=1)]
+    focal_floor: Positive
+    foreground: Share
+    background: Share
+    lowest: Share
+    iterations: Count
+
+
+class SingleStageRecipe(Section):
+    """When it begins to learn from its own masks, and on which grid."""
+
+    pretrain: Share
+    loss_stride: Literal[1, 2, 4, 8]
+    dilations: Annotated[list[Count], Field(min_length=1)]
+
+
+class Reliable(Section):
+    """The rule of reliable pixels, see `stages.segment.losses.reliability`."""
+
+    foreground_alpha: Positive
+    background_alpha: Positive
+    probability: Share
+    background_score: Share
+    floor: Share
+    quantile: ShareBelowOne
+
+
+class Energy(Section):
+    """The gated dense energy, see `stages.segment.losses.dense_energy`."""
+
+    weight: NotNegative
+    xy: Positive
+    rgb: Positive
+    scale: Annotated[float, Field(gt=0, le=1)]
+    normalisation: Literal["per_pixel", "authors"]
+
+
+class Rrm(Section):
+    """Two branches on one encoder."""
+
+    classify_first: Share
+    extra_scales: list[Positive]
+    reliable: Reliable
+    crf: Crf
+    crf_stride: Count
+    energy: Energy
+
+
+class Nothing(Section):
+    """No keys."""
+
+
 class Methods(Section):
     """What is equal for all data sets: `methods`."""
 
@@ -112,6 +168,8 @@ class Methods(Section):
     size_balanced_full: SizeBalanced
     size_target: SizeTarget
     tags: CrfTerm
+    single_stage: SingleStage
+    rrm: Nothing
 
 
 class RecipeMethods(Section):
@@ -123,3 +181,5 @@ class RecipeMethods(Section):
     size_balanced_full: Consolidation
     size_target: SizeTargetRecipe
     tags: CrfWeight
+    single_stage: SingleStageRecipe
+    rrm: Rrm

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from stages.check.crf import Crf
 from stages.check.methods import RecipeMethods
 from stages.check.networks import Architecture, Encoder, shares_encoder
 from stages.check.section import (
@@ -28,43 +29,6 @@ def is_weights(value: str) -> str:
     if value not in ("none", "imagenet") and not value.startswith("/"):
         raise broken("must be none, imagenet or the absolute path of a state dict", choices=("none", "imagenet"))
     return value
-
-
-class GaussianKernel(Section):
-    """Nearness: `xy` in pixels."""
-
-    xy: Positive
-    weight: Positive
-
-
-class BilateralKernel(Section):
-    """Nearness and likeness: `xy` in pixels, `rgb` in grey levels of 0..255."""
-
-    xy: Positive
-    rgb: Positive
-    weight: Positive
-
-
-class Kernels(Section):
-    """The kernels of a dense CRF; the one place where a key may be absent: that kernel is not used."""
-
-    gaussian: GaussianKernel = None
-    bilateral: BilateralKernel = None
-
-    @model_validator(mode="after")
-    def has_one(self) -> Kernels:
-        """A CRF without a kernel does nothing."""
-        if not self.model_fields_set:
-            raise broken("must hold gaussian, bilateral or both")
-        return self
-
-
-class Crf(Section):
-    """Dense CRF inference, see `stages.core.dense_crf`."""
-
-    kernels: Kernels
-    iterations: Count
-    backend: Literal["pydensecrf", "lattice"]
 
 
 class LabelCrf(Crf):
@@ -100,10 +64,19 @@ class Classifier(Training):
 class Cam(Section):
     """Classifier -> class activation maps."""
 
+    extractor: Literal["cam", "grad_cam_pp", "layer_cam"]
+    level: Annotated[int, Field(lt=0)]
     scales: Scales
     flip: bool
     stride: Count
     batch_size: Count
+
+    @model_validator(mode="after")
+    def reads_the_last_level(self) -> Cam:
+        """The head's weights are those of the last level's channels."""
+        if self.extractor == "cam" and self.level != -1:
+            raise broken("must be -1 for extractor cam", "level", self.level)
+        return self
 
 
 class NoAffinity(Section):

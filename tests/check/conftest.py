@@ -31,7 +31,7 @@ recipes:
       warmup: 0.1, precision: float32, biases: as_weights, accumulate: 1, ema: 0.0, compile: false,
       batch_norm: train, validate_scale: 1.0, augment: &augment {resize: [64, 128],
       crop: none, flip: true, rotate90: false, jitter: 0.2}}
-    cam: {scales: [1.0, 0.5], flip: true, stride: 4, batch_size: 32}
+    cam: {extractor: cam, level: -1, scales: [1.0, 0.5], flip: true, stride: 4, batch_size: 32}
     affinity: {kind: irn, foreground: 0.3, background: 0.05, crf: none, stride: 4, radius: 10, epochs: 3,
       batch_size: 16, optimizer: sgd, lr: 0.1, head_lr_factor: 1, momentum: 0.9, weight_decay: 0.0001,
       schedule: poly, warmup: 0, precision: float16, biases: as_weights, accumulate: 1, ema: 0.0, compile: false,

@@ -33,6 +33,13 @@ LINES = [
     ({"recipes.mine.cam.scales": 1.0}, "recipes.mine.cam.scales: must be a list, is 1.0"),
     ({"recipes.mine.cam.scales": []}, "recipes.mine.cam.scales: must have at least 1 entries, is []"),
     ({"recipes.mine.cam.scales": [1, -2]}, "recipes.mine.cam.scales[1]: must be > 0, is -2"),
+    (
+        {"recipes.mine.cam.extractor": "gradcam"},
+        "recipes.mine.cam.extractor: must be 'cam', 'grad_cam_pp' or 'layer_cam', is 'gradcam'; "
+        "did you mean 'grad_cam_pp'?",
+    ),
+    ({"recipes.mine.cam.level": 0}, "recipes.mine.cam.level: must be < 0, is 0"),
+    ({"recipes.mine.cam.level": -2}, "recipes.mine.cam.level: must be -1 for extractor cam, is -2"),
     ({"recipes.mine.cam": 3}, "recipes.mine.cam: must be a section, is 3"),
     ({"recipes.mine": None}, "recipes.mine: must be a section, is empty"),
     ({"datasets": []}, "datasets: must be a section, is []"),
@@ -148,7 +155,8 @@ LINES = [
     # keys
     (
         {"recipes.pascal.cam.stirde": 4},
-        "unknown key 'stirde' in recipes.pascal.cam; allowed: scales, flip, stride, batch_size; did you mean 'stride'?",
+        "unknown key 'stirde' in recipes.pascal.cam; allowed: extractor, level, scales, flip, stride, batch_size; "
+        "did you mean 'stride'?",
     ),
     ({"methods.full.foo": 4}, "unknown key 'foo' in methods.full; allowed: none"),
     (

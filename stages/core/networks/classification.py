@@ -22,12 +22,27 @@ class ClassificationNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(self.encoder.out_channels[-1], num_classes, 1, bias=False)
 
+    @property
+    def divisor(self) -> int:
+        """The encoder pads sides to a multiple of this, right and below, so its map reaches beyond the image; 1: no."""
+        return getattr(self.encoder, "divisor", 1)
+
     def forward(self, images: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (B, C) of normalised images (B, 3, H, W).
 
         valid: (B, H, W) bool, False on padding, which the pooling leaves out; None means that there is none.
         """
-        pooled = average_pool(self.encoder(images)[-1], valid)
+        return self.score(self.encoder(images)[-1], images.shape[2:], valid)
+
+    def score(self, features: torch.Tensor, size: tuple[int, int], valid: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (B, C) of the encoder's last features (B, F, h, w) of images of `size` (H, W); valid: see `forward`.
+
+        Each feature counts by the share of the image in its square, be the rest the batch's padding or the encoder's.
+        """
+        padding = (0, -size[1] % self.divisor, 0, -size[0] % self.divisor)
+        if valid is None and any(padding):
+            valid = torch.ones((len(features), *size), dtype=torch.bool, device=features.device)
+        pooled = average_pool(features, None if valid is None else F.pad(valid.to(features.dtype), padding))
         return self.head(self.dropout(pooled)).flatten(1)
 
     def cam(self, images: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,9 @@ from torch import nn
 
 from stages.core.faults import Fault
 from stages.core.networks.slim_resnet import SlimResNet
+from stages.core.networks.vit import ViTEncoder, is_vit
+
+TIMM = "tu-"  # before a name of timm
 
 known.setdefault("slim_resnet10", {"encoder": SlimResNet, "pretrained_settings": {}, "params": {"blocks": 1}})
 known.setdefault("slim_resnet18", {"encoder": SlimResNet, "pretrained_settings": {}, "params": {"blocks": 2}})
@@ -18,12 +21,15 @@ def build_encoder(name: str, output_stride: int) -> nn.Module:
     """An encoder with random weights whose last feature map has stride `output_stride` (8, 16 or 32).
 
     Strides beyond it become dilations. `name` is one of segmentation_models.pytorch's (resnet50, mit_b1, ...), any
-    timm model as `tu-NAME`, or `slim_resnet10` / `slim_resnet18` of this project.
+    timm model as `tu-NAME`, or `slim_resnet10` / `slim_resnet18` of this project. A plain vision transformer
+    (`tu-vit_tiny_patch16_224`, `tu-vit_small_patch16_dinov3`, ...) has one feature map, at the stride of its patches.
 
     Raises:
         Fault: there is no such encoder, or it cannot have that output stride.
     """
     try:
+        if name.startswith(TIMM) and is_vit(name.removeprefix(TIMM)):
+            return ViTEncoder(name.removeprefix(TIMM), output_stride)
         return get_encoder(name, weights=None, output_stride=output_stride)
     except (KeyError, RuntimeError, NotImplementedError, ValueError, TypeError) as error:
         raise Fault(f"encoder {name!r} at output stride {output_stride} cannot be built: {error}") from None

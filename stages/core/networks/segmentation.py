@@ -34,6 +34,8 @@ class FCN(nn.Module):
         super().__init__()
         self.encoder = build_encoder(encoder, output_stride)
         channels = self.encoder.out_channels
+        if skip and not channels[2]:
+            raise ValueError("fcn_skip joins features at stride 4, which this encoder does not have; fcn needs none")
         if skip:
             self.deep, self.fine = convolution(channels[-1], WIDTH, 1), convolution(channels[2], FINE_WIDTH, 1)
         joined, head_width = (WIDTH + FINE_WIDTH, 2 * FINE_WIDTH) if skip else (channels[-1], WIDTH)
@@ -131,7 +133,10 @@ def build_network(architecture: str, encoder: str, output_stride: int, num_class
         return torchvision.models.get_model(
             name, weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=False
         )
-    depth = len(build_encoder(encoder, output_stride).out_channels) - 1
+    channels = build_encoder(encoder, output_stride).out_channels
+    if not any(channels[1:-1]):
+        raise ValueError("it joins features of several strides, and this encoder has one; fcn needs no more")
+    depth = len(channels) - 1
     options = {"encoder_output_stride": output_stride} if architecture in STRIDE_ARGUMENT else {}
     if depth < 5:  # a slim encoder; the decoders expect five levels unless they are told
         options["encoder_depth"] = depth

@@ -37,8 +37,8 @@ def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torc
 
     The last two are 0 in the first round(pretrain * epochs) epochs. All are means over images.
 
-    `pretrain` and `loss_stride` are the recipe's; `focal_power`, `focal_floor`, `foreground`, `background`, `lowest`
-    (see `losses.single_stage`), `dilations` and `iterations` (see `refine_masks`) the method's.
+    `pretrain`, `loss_stride` and `dilations` are the recipe's; `focal_power`, `focal_floor`, `foreground`,
+    `background`, `lowest` (see `losses.single_stage`) and `iterations` (see `refine_masks`) the method's.
 
     Shape:
         logits: (B, K, H, W), label 0 the background.
@@ -49,7 +49,7 @@ def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torc
     self_supervised = labelled = torch.zeros_like(classification)
     if setting.epoch >= round(recipe.pretrain * setting.epochs):
         masks = refined_masks(
-            logits, batch.images, batch.valid, recipe.loss_stride, method.dilations, method.iterations
+            logits, batch.images, batch.valid, recipe.loss_stride, recipe.dilations, method.iterations
         )
         labels = pseudo_labels(masks, batch.targets, method.foreground, method.background, method.lowest)
         self_supervised = balanced_cross_entropy(logits, labels, batch.valid, batch.targets)
