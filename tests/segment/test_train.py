@@ -14,6 +14,9 @@ from stages.core.networks.classification import ClassificationNet
 from stages.core.networks.segmentation import Segmenter
 from stages.core.params import Params
 from stages.core.samples import Batch
+from stages.segment.losses.dense_energy import dense_energy
+from stages.segment.losses.grid_potts import RELAXATIONS
+from stages.segment.losses.size_losses import SIZE_LOSSES, forward_kl, log_barrier
 from stages.segment.setting import Setting
 from stages.segment.supervision import Sources
 from stages.segment.train import train_segmenter, validation_miou
@@ -40,13 +43,24 @@ RECIPE = {
     "validate_scale": 1.0,
     "augment": {"resize": "keep", "crop": "none", "flip": True, "rotate90": False, "jitter": 0.0},
 }
-SMOOTHING = {"label_smoothing": 0.0}
-GRID = {"crf_weight": 0.1, "loss_stride": 2}
-POTTS = {"neighbours": 8, "relaxation": "bilinear"}
+CE = {"ce": "plain", "keep_share": 0.25, "threshold": 0.7}
+POTTS = {"crf": "grid_potts", "neighbours": 8, "relaxation": "bilinear"}
+SIZES = {"size_loss": "forward_kl", "margin": 0.1, "t": 100.0, "growth": 1.1, "seeds": "none"}
+GRID = {"crf_weight": 0.1, "loss_stride": 2, "xy": 10, "rgb": 15}
+EWC = {"ewc_weight": 1.0, "task_a": 0.5, "fisher_images": "all", "fisher_batch": 3}
+BALANCED = {
+    "tau": 5.0,
+    "reading": "image",
+    "normalise_ce": "weights",
+    "fisher": "per_sample",
+    "fisher_normalise": "tensor",
+}
 METHODS = {
-    "full": (SMOOTHING, {}),
-    "pseudo_mask": (SMOOTHING, {"match_sizes": False}),
-    "size_target": (GRID, POTTS),
+    "full": ({"label_smoothing": 0.0}, CE),
+    "pseudo_mask": ({"label_smoothing": 0.0} | GRID, CE | POTTS | {"match_sizes": False}),
+    "size_balanced": (EWC, BALANCED),
+    "size_balanced_full": (EWC, BALANCED),
+    "size_target": (GRID | {"size_weight": 1.0, "seed_weight": 1.0}, SIZES | POTTS),
     "tags": (GRID, POTTS),
 }
 
@@ -81,7 +95,7 @@ def fit(tiny_dataset, tmp_path, name, recipe=RECIPE, module=None):
     )
 
 
-@pytest.mark.parametrize("name", ["full", "pseudo_mask"])
+@pytest.mark.parametrize("name", ["full", "pseudo_mask", "size_balanced", "size_balanced_full"])
 def test_label_maps_are_learnt(tiny_dataset, tmp_path, name):
     dataset, model, history = fit(tiny_dataset, tmp_path, name)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
@@ -161,9 +175,24 @@ def test_two_runs_give_the_same_bytes(tiny_dataset, tmp_path):
         assert torch.equal(value, states[1][name]), name
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+OPTIONS = [
+    ("full", {}),
+    ("full", {"ce": "balanced"}),
+    ("full", {"ce": "ohem"}),
+    ("pseudo_mask", {"crf": "none"}),
+    *(("pseudo_mask", {"crf": crf}) for crf in ("grid_potts", "dense_energy", "rloss")),
+    *(("size_target", {"size_loss": size_loss}) for size_loss in SIZE_LOSSES),
+    *(("size_target", {"relaxation": relaxation}) for relaxation in RELAXATIONS),
+    ("size_target", {"crf": "dense_energy"}),
+    ("size_target", {"seeds": "pseudo_masks"}),
+    ("tags", {}),
+    ("tags", {"crf": "none"}),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), OPTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_losses_at_their_limits(name, dtype):
+def test_losses_at_their_limits(name, change, dtype):
     """A batch of one, all void, and extreme logits in half precision: finite, with finite gradients."""
     logits = torch.zeros(1, 3, 4, 5, dtype=dtype)
     logits[:, 0] = 60
@@ -176,10 +205,39 @@ def test_losses_at_their_limits(name, dtype):
         torch.tensor(targets),
     )
     recipe, method = METHODS[name]
-    setting = Setting(Params(recipe), Params(method), 0, 1, True)
+    setting = Setting(Params(recipe), Params(method | change), 0, 1, True)
     terms = import_module(f"stages.segment.methods.{name}").loss(logits, batch, setting)
     terms["loss"].backward()
     assert all(torch.isfinite(value) for value in terms.values())
     assert torch.isfinite(logits.grad).all()
-    if name in ("full", "pseudo_mask"):
+    if name == "full" or (name == "pseudo_mask" and change["crf"] == "none"):
         assert terms["loss"] == 0
+
+
+def test_what_a_loss_is_made_of():
+    """The weights of the recipe, and what each name adds."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 8, 8, generator=generator)
+    images = torch.randint(0, 256, (2, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 3, (2, 8, 8), generator=generator)
+    valid = torch.ones(2, 8, 8, dtype=torch.bool)
+    batch = Batch(images, valid, labels, torch.tensor([[0.5, 0.25, 0.25], [0.75, 0.25, 0]]))
+
+    def terms(name, recipe, method):
+        base, base_method = METHODS[name]
+        setting = Setting(Params(base | recipe), Params(base_method | method), 3, 9, True)
+        return import_module(f"stages.segment.methods.{name}").loss(logits, batch, setting)
+
+    found = terms("size_target", {"size_weight": 2.0, "seed_weight": 0.5}, {"seeds": "pseudo_masks"})
+    sizes = torch.nn.functional.avg_pool2d(logits, 2).softmax(1).mean((2, 3))
+    assert found["size"] == pytest.approx(forward_kl(sizes.log(), batch.targets).item(), abs=1e-5)
+    whole = 2 * found["size"] + 0.1 * found["crf"] + 0.5 * found["seeds"]
+    assert found["loss"] == pytest.approx(whole.item(), abs=1e-5)
+    assert found["seeds"] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), abs=1e-5)
+    # log_barrier's t has grown three times
+    barrier = terms("size_target", {}, {"size_loss": "log_barrier", "t": 50.0, "growth": 2.0, "crf": "none"})
+    assert barrier["size"] == pytest.approx(log_barrier(sizes.log(), batch.targets, 0.1, 400.0).item(), abs=1e-4)
+    assert "crf" not in barrier
+    scribbles = terms("pseudo_mask", {}, {"crf": "dense_energy"})
+    energy = dense_energy(logits.softmax(1), images, valid, 10, 15, 0.5, normalisation="per_pixel")
+    assert scribbles["loss"] == pytest.approx((scribbles["ce"] + 0.1 * energy).item(), abs=1e-5)
