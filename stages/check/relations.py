@@ -40,6 +40,7 @@ def relation_faults(tree: Mapping[str, Any], folder: Path) -> list[str]:
         *source_faults(tree, folder),
         *pseudo_mask_faults(tree, folder),
         *walk_faults(tree),
+        *threshold_faults(tree),
         *combination_faults(tree),
     ]
 
@@ -137,6 +138,17 @@ def walk_faults(tree: Mapping[str, Any]) -> Iterator[str]:
         kind = part(tree, "recipes", name, "affinity", "kind")
         if kind == "none" and isinstance(part(tree, "recipes", name, "refine", "walk"), Mapping):
             yield f"recipes.{name}.refine.walk: must be none where affinity.kind is none; a walk needs kind irn"
+
+
+def threshold_faults(tree: Mapping[str, Any]) -> Iterator[str]:
+    """A threshold is chosen only between foreground and background."""
+    for name in section(tree, "recipes"):
+        rule = part(tree, "recipes", name, "refine", "threshold")
+        if rule in ("validation", "unsupervised") and part(tree, "datasets", name, "background") is False:
+            yield (
+                f"recipes.{name}.refine.threshold: must be fixed for data set {name!r}, which has no background to "
+                f"part from, is {rule!r}"
+            )
 
 
 def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:

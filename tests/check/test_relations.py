@@ -113,6 +113,17 @@ def test_a_walk_needs_a_boundary_network(faults):
     assert faults({"recipes.pascal.refine.walk": "none"}) == []
 
 
+@pytest.mark.parametrize("rule", ["validation", "unsupervised"])
+def test_a_threshold_is_chosen_only_against_a_background(faults, rule):
+    line = (
+        "recipes.mine.refine.threshold: must be fixed for data set 'mine', which has no background to part from, "
+        f"is '{rule}'"
+    )
+    assert faults({"recipes.mine.refine.threshold": rule}) == [line]
+    assert faults({"recipes.pascal.refine.threshold": rule}) == []
+    assert faults({"recipes.mine.refine.threshold": rule, "datasets.mine.background": True}) == []
+
+
 def test_relations_say_nothing_about_what_is_missing_or_of_another_type(folder):
     names = ("dataset", "method", "source", "pseudo_masks", "datasets", "recipes", "size_targets")
     for value in (None, 3, [], {}, {"drawn": None}, {"drawn": {"predict": {"splits": 3}, "format": []}}):

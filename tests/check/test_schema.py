@@ -96,6 +96,11 @@ LINES = [
         {"recipes.mine.affinity": {"kind": "none", "radius": 10}},
         "unknown key 'radius' in recipes.mine.affinity; allowed: kind",
     ),
+    (
+        {"recipes.drawn.refine.threshold": "otsu"},
+        "recipes.drawn.refine.threshold: must be 'fixed', 'validation' or 'unsupervised', is 'otsu'",
+    ),
+    ({"recipes.drawn.refine.validation_images": 0}, "recipes.drawn.refine.validation_images: must be > 0, is 0"),
     ({"recipes.mine.refine.walk": "yes"}, "recipes.mine.refine.walk: must be none or a section of its own, is 'yes'"),
     ({"recipes.mine.refine.walk.steps": 0}, "recipes.mine.refine.walk.steps: must be > 0, is 0"),
     ({"recipes.mine.refine.walk.beta": -1}, "recipes.mine.refine.walk.beta: must be > 0, is -1"),

@@ -16,21 +16,15 @@ from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.params import Params
 from stages.refine.pseudo_masks import write_pseudo_masks
 
-REFINE = Params({"foreground": 0.5, "background": 0.2, "walk": "none", "pamr": "none", "crf": "none"})
-SMOOTH = Params(
-    {
-        "foreground": 0.5,
-        "background": 0.2,
-        "walk": "none",
-        "pamr": "none",
-        "crf": {
-            "confidence": 0.7,
-            "kernels": {"bilateral": {"xy": 50, "rgb": 5, "weight": 10}},
-            "iterations": 3,
-            "backend": "pydensecrf",
-        },
-    }
-)
+PLAIN = {"foreground": 0.5, "background": 0.2, "threshold": "fixed", "validation_images": 100}
+PLAIN |= {"walk": "none", "pamr": "none", "crf": "none"}
+CRF = {
+    "confidence": 0.7,
+    "kernels": {"bilateral": {"xy": 50, "rgb": 5, "weight": 10}},
+    "iterations": 3,
+    "backend": "pydensecrf",
+}
+REFINE, SMOOTH = Params(PLAIN), Params(PLAIN | {"crf": CRF})
 NO_EDGES = Path("edges.zip")  # without a walk it is not read
 SPLITS = {"b": ("train",), "a": ("train", "val"), "c": ("val",), "t": ("test",)}
 TAGS = {"b": [1, 2], "a": [2], "c": [], "t": [1]}
@@ -61,7 +55,7 @@ def data(tmp_path: Path) -> tuple[Dataset, Path]:
 
 def test_members_and_scores_of_exact_maps(data: tuple[Dataset, Path], tmp_path: Path) -> None:
     dataset, cams = data
-    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE)
+    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE).pseudo_mask
     archive = ZipReader(tmp_path / "out.zip")
     assert archive.names() == ["masks/b.png", "masks/a.png", "masks/c.png"]
     for image_id in "bac":
@@ -82,7 +76,7 @@ def test_scores_are_pooled_over_pixels_of_a_split(data: tuple[Dataset, Path], tm
         for image_id in "bc":
             archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
         archive.array("a.npy", cut)
-    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", NO_EDGES, REFINE)
+    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", NO_EDGES, REFINE).pseudo_mask
     dog = {row["split"]: row["iou"] for row in rows if row["class"] == "dog"}
     background = {row["split"]: row["iou"] for row in rows if row["class"] == "background"}
     assert dog == pytest.approx({"train": 72 / 96, "val": 24 / 48})
@@ -101,7 +95,8 @@ def test_maps_are_scored_as_they_are_and_pseudo_masks_with_void_as_background(
         for image_id in "ac":
             archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
     found = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "half.zip", NO_EDGES, REFINE)
-    cam, mask = ({row["class"]: row for row in rows if row["split"] == "train"} for rows in found)
+    tables = found.cam, found.pseudo_mask
+    cam, mask = ({row["class"]: row for row in rows if row["split"] == "train"} for rows in tables)
     assert cam["dog"]["iou"] == mask["dog"]["iou"] == pytest.approx(72 / 96)
     assert (cam["mean"]["void"], mask["mean"]["void"]) == pytest.approx((0, 24 / 192))
     assert mask["dog"]["iou_labelled"] == 1 > cam["dog"]["iou_labelled"]
@@ -174,7 +169,8 @@ def test_masks_of_another_method_take_the_place_of_ours(data: tuple[Dataset, Pat
     maps = {image_id: dataset.mask(image_id).copy() for image_id in "ab"}
     maps["a"][:4, 6:] = 255  # half of image a's dog
     source = label_maps(tmp_path / "theirs", maps)
-    cam_rows, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
+    tables = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
+    cam_rows, rows = tables.cam, tables.pseudo_mask
     archive = ZipReader(tmp_path / "out.zip")
     assert archive.names() == ["masks/b.png", "masks/a.png"]  # c is of val alone, and they have none
     for image_id in "ab":
@@ -182,14 +178,21 @@ def test_masks_of_another_method_take_the_place_of_ours(data: tuple[Dataset, Pat
     dog = {row["split"]: row["iou"] for row in rows if row["class"] == "dog"}
     assert dog == pytest.approx({"train": 72 / 96, "val": 24 / 48})
     assert [row["iou"] for row in cam_rows if row["class"] == "mean"] == [1, 1]
+    assert (tables.thresholds, tables.curve, tables.calibration) == ([], [], [])
+    assert [row["step"] for row in tables.steps] == ["cam", "pseudo_mask"] * 2
 
 
 def test_without_masks_of_val_its_rows_are_left_out(data: tuple[Dataset, Path], tmp_path: Path) -> None:
     dataset, cams = data
     dataset.records["a"] = replace(dataset.records["a"], splits=("train",))
     source = label_maps(tmp_path / "theirs", {image_id: dataset.mask(image_id) for image_id in "ab"})
-    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
-    assert {row["split"] for row in rows} == {"train"}
+    tables = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
+    assert {row["split"] for row in tables.pseudo_mask} == {"train"}
+    assert [(row["split"], row["step"]) for row in tables.steps] == [
+        ("train", "cam"),
+        ("train", "pseudo_mask"),
+        ("val", "cam"),
+    ]
 
 
 def test_all_that_is_wrong_with_them_is_named(data: tuple[Dataset, Path], tmp_path: Path) -> None:
