@@ -18,7 +18,7 @@ from stages.refine.calibration import calibration_rows, expected_calibration_err
 from stages.refine.histogram import add_counts, empty_histogram, threshold_curve
 from stages.refine.imported import import_masks
 from stages.refine.one_image import CAM
-from stages.refine.scores import LabelScore, score_rows
+from stages.refine.scores import ScoreSum, score_rows
 from stages.refine.steps import step_row
 from stages.refine.thresholds import FIXED, ORACLE, UNSUPERVISED, VALIDATION, Choice
 from stages.refine.worker import PSEUDO_MASK, Counting, Refined, Refinement, Sources
@@ -49,14 +49,14 @@ class Gathered:
     """What the images of a set add up to, by step: their scores, and the histogram of the score maps."""
 
     def __init__(self, num_classes: int) -> None:
-        self.scores: dict[str, list[LabelScore]] = {}
+        self.scores: dict[str, ScoreSum] = {}
         self.histograms: dict[str, np.ndarray] = {}
         self._num_classes = num_classes
 
     def add(self, result: Refined) -> None:
         """Adds one image."""
         for step, score in result.scores.items():
-            self.scores.setdefault(step, []).append(score)
+            self.scores.setdefault(step, ScoreSum()).add(score)
         for step, counts in result.counts.items():
             add_counts(self.histograms.setdefault(step, empty_histogram(self._num_classes)), counts)
 
