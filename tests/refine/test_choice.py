@@ -14,7 +14,7 @@ from stages.core.files import ZipReader, write_zip
 from stages.core.metrics.confusion import confusion_matrix, mean_iou
 from stages.core.params import Params
 from stages.core.two_thresholds import label_scores, upsample
-from stages.refine.one_image import best_labels, score_steps
+from stages.refine.one_image import best_labels, score_steps, spread, walk_scores
 from stages.refine.pseudo_masks import Tables, spread_over, write_pseudo_masks
 
 PLAIN = {"foreground": 0.5, "background": 0.3, "threshold": "fixed", "validation_images": 4}
@@ -245,3 +245,8 @@ def test_scores_step_by_step(changes: dict, names: list[str], count: int) -> Non
         assert (scores.shape, scores.dtype) == ((count, *SIZE), np.float32)
         assert not count or (scores.min() >= 0 and scores.max() <= 1 + 1e-6)
     np.testing.assert_array_equal(steps["cam"], upsample(cam, SIZE))
+    before = dict(zip(names[1:], names, strict=False))
+    if count and "walk" in before:
+        np.testing.assert_array_equal(steps["walk"], walk_scores(cam, edges, SIZE, Params(WALK)))
+    if count and "pamr" in before:
+        np.testing.assert_array_equal(steps["pamr"], spread(image, steps[before["pamr"]], Params(PAMR)))

@@ -103,6 +103,8 @@ def test_a_threshold_labels_as_the_steps_are_labelled() -> None:
 def test_levels_of_scores_on_and_between_them() -> None:
     on = np.arange(256, dtype=np.float32) / np.float32(255)
     np.testing.assert_array_equal(score_levels(on), np.arange(256))
+    for aside in (-1, 2):  # rounding, as after bilinear interpolation
+        np.testing.assert_array_equal(score_levels(np.nextafter(on, np.float32(aside))), np.arange(256))
     np.testing.assert_array_equal(score_levels((on[:-1] + on[1:]) / 2), np.arange(1, 256))
     np.testing.assert_array_equal(score_levels(np.float32([-1e-6, 1 + 1e-6])), [0, 255])
     assert np.abs(level_scores() - on)[1:].max() == pytest.approx(0.5 / 255, rel=1e-4)
