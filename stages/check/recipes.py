@@ -113,6 +113,8 @@ class Pamr(Section):
 class Refine(Thresholds):
     """Activation maps -> pseudo masks."""
 
+    threshold: Literal["fixed", "validation", "unsupervised"]
+    validation_images: Count
     walk: none_or(Walk)
     pamr: none_or(Pamr)
 

@@ -41,6 +41,7 @@ def relation_faults(tree: Mapping[str, Any], folder: Path) -> list[str]:
         *pseudo_mask_faults(tree, folder),
         *walk_faults(tree),
         *smoothing_faults(tree),
+        *threshold_faults(tree),
         *combination_faults(tree),
     ]
 
@@ -125,7 +126,7 @@ def pseudo_mask_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
             yield f"pseudo_masks: must be the module that makes them as params.yaml has it in git, is {source!r}"
     elif not path.is_absolute():
         yield (
-            "pseudo_masks: must be the absolute path of a folder or zip of label maps, as in "
+            "pseudo_masks: must be the absolute path of a folder or zip of label maps or score maps, as in "
             f"-S pseudo_masks=/abs/path, is {source!r}"
         )
     elif not path.exists():
@@ -148,6 +149,17 @@ def smoothing_faults(tree: Mapping[str, Any]) -> Iterator[str]:
             if part(tree, "methods", method, "ce") == "ohem" and isinstance(smoothing, float) and smoothing > 0:
                 key = f"recipes.{name}.methods.{method}.label_smoothing"
                 yield f"{key}: must be 0 where methods.{method}.ce is ohem, is {show(smoothing)}"
+
+
+def threshold_faults(tree: Mapping[str, Any]) -> Iterator[str]:
+    """A threshold is chosen only between foreground and background."""
+    for name in section(tree, "recipes"):
+        rule = part(tree, "recipes", name, "refine", "threshold")
+        if rule in ("validation", "unsupervised") and part(tree, "datasets", name, "background") is False:
+            yield (
+                f"recipes.{name}.refine.threshold: must be fixed for data set {name!r}, which has no background to "
+                f"part from, is {rule!r}"
+            )
 
 
 def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:

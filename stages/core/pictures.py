@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from stages.core.dataset import VOID, DatasetInfo
+from stages.core.files import atomic, encode_png
 
 LOWEST, HIGHEST = 160, 240  # pixels: range of a tile's height, so that 96 px images and photographs are both readable
 GAP, MARGIN, LINE, TEXT = 4, 8, 20, 14  # pixels
@@ -29,6 +32,15 @@ class Tile:
     title: str
     picture: np.ndarray | None
     smooth: bool = False
+
+
+def write_pictures(folder: Path, pictures: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Writes pictures (h, w, 3) uint8 RGB under their file names into a folder that holds nothing else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, picture in pictures:
+        with atomic(folder / name) as temporary:
+            temporary.write_bytes(encode_png(picture))
 
 
 def sample_ids(ids: Sequence[str], count: int) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from itertools import chain
 from typing import Any
 
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
-from stages.core.files import ZipReader, atomic, encode_png, read_csv, write_csv, write_json
-from stages.core.pictures import sample_ids
+from stages.core.files import ZipReader, read_csv, write_csv, write_json
+from stages.core.pictures import sample_ids, write_pictures
 from stages.core.stage import Stage, run
 from stages.evaluate import tables
 from stages.evaluate.contact_sheet import sheets
@@ -63,15 +62,10 @@ def main(stage: Stage) -> None:
 
 def draw(stage: Stage, dataset: Dataset, predictions: ZipReader, instances: list[dict[str, Any]]) -> None:
     """Writes the contact sheets, and those of the worst of `instances`, into an empty folder."""
-    folder = stage.outs["samples"]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     ids = sample_ids(dataset.ids(SHOWN), stage.params["evaluate"].samples)
     cams, pseudo_masks = ZipReader(stage.deps["cam"]), ZipReader(stage.deps["pseudo_masks"])
     samples = sheets(dataset, ids, cams, pseudo_masks, predictions)
-    for name, picture in chain(samples, worst_sheets(dataset, instances, predictions)):
-        with atomic(folder / name) as temporary:
-            temporary.write_bytes(encode_png(picture))
+    write_pictures(stage.outs["samples"], chain(samples, worst_sheets(dataset, instances, predictions)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from stages.core.filters.random_walk import random_walk
 from stages.core.params import Params
 from stages.core.two_thresholds import NONE, label_scores, resize_maps, upsample
 
+CAM, WALK, PAMR = "cam", "walk", "pamr"  # the steps
+
 
 def pseudo_mask(
     image: np.ndarray,
@@ -34,26 +36,39 @@ def pseudo_mask(
         (H, W) uint8 labels, 255 (void) where the activation decides nothing. An image without tags is all background,
         or all void in a data set without background.
     """
-    if len(classes) == 0:
-        return np.full(image.shape[:2], 0 if background else VOID, np.uint8)
-    size = image.shape[:2]
-    scores = upsample(cam, size) if refine.walk == NONE else walk_scores(cam, edges, size, refine.walk)
-    if refine.pamr != NONE:
-        scores = spread(image, scores, refine.pamr)
+    scores = last(score_steps(image, cam, edges, refine))
     return label_scores(image, scores, classes, background, refine)
 
 
-def activation_labels(
-    cam: np.ndarray, size: tuple[int, int], classes: np.ndarray, background: bool, floor: float
-) -> np.ndarray:
-    """What the activation maps say alone, (H, W) uint8; arguments as for `pseudo_mask`.
+def score_steps(image: np.ndarray, cam: np.ndarray, edges: np.ndarray | None, refine: Params) -> dict[str, np.ndarray]:
+    """The scores of one image after each step, in order; arguments as for `pseudo_mask`.
 
-    It is the class of the highest map, and background where that is not over `floor`. In a data set without background
-    every pixel has a class.
+    Returns:
+        (K, H, W) float32 in 0..1 by step: `cam`, the activation maps at the image's size; `walk` and `pamr`, each where
+        the recipe has it. The last one is what the thresholds cut.
+    """
+    size = image.shape[:2]
+    steps = {CAM: upsample(cam, size)}
+    if refine.walk != NONE:
+        steps[WALK] = walk_scores(cam, edges, size, refine.walk) if len(cam) else steps[CAM]
+    if refine.pamr != NONE:
+        steps[PAMR] = spread(image, last(steps), refine.pamr) if len(cam) else steps[CAM]
+    return steps
+
+
+def last(steps: dict[str, np.ndarray]) -> np.ndarray:
+    """The scores after the last step."""
+    return steps[next(reversed(steps))]
+
+
+def best_labels(scores: np.ndarray, classes: np.ndarray, background: bool, floor: float) -> np.ndarray:
+    """What scores (K, H, W) say alone, (H, W) uint8; other arguments as for `pseudo_mask`.
+
+    It is the class of the highest score, and background where that is not over `floor`. In a data set without
+    background every pixel has a class, and an image without tags is void.
     """
     if len(classes) == 0:
-        return np.full(size, 0 if background else VOID, np.uint8)
-    scores = upsample(cam, size)
+        return np.full(scores.shape[1:], 0 if background else VOID, np.uint8)
     best = classes.astype(np.uint8)[scores.argmax(axis=0)]
     return np.where(scores.max(axis=0) > floor, best, 0).astype(np.uint8) if background else best
 

@@ -49,15 +49,15 @@ def is_score_source(path: Path) -> bool:
         return False
 
 
-def find_scores(path: Path, ids: Iterable[str]) -> LabelFiles:
-    """The score maps of another method, by image id.
+def find_scores(path: Path, needed: Iterable[str], others: set[str] = frozenset()) -> LabelFiles:
+    """The score maps of another method, by image id: of the images `needed`, and of the `others` that have some.
 
     Raises:
-        Fault: there are none, or some of the images have none or two.
+        Fault: there are none, or some of the images needed have none, or some of all of them two.
     """
-    ids = list(ids)
-    files = find_maps(path, set(ids), SCORE_SUFFIXES)
-    faults = [f"{image_id}: no score maps" for image_id in ids if image_id not in files.members]
+    needed = list(needed)
+    files = find_maps(path, others.union(needed), SCORE_SUFFIXES).only(others.union(needed))
+    faults = [f"{image_id}: no score maps" for image_id in needed if image_id not in files.members]
     faults += [f"{image_id}: two files of score maps" for image_id in files.twice]
     if faults:
         raise combine(f"pseudo_masks: {path} does not fit the data set", faults)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,27 @@ class LabelScore:
     void: int
     matrix: np.ndarray
     counts: ImageCounts | None
+
+
+@dataclass
+class ScoreSum:
+    """What the label maps of many images add up to.
+
+    pixels, void, matrix: sums of those of `LabelScore`; counts: of each image that has some.
+    """
+
+    pixels: int = 0
+    void: int = 0
+    matrix: np.ndarray | int = 0
+    counts: list[ImageCounts] = field(default_factory=list)
+
+    def add(self, score: LabelScore) -> None:
+        """Adds one image. Its matrix is not kept: tens of thousands of them would fill the memory."""
+        self.pixels += score.pixels
+        self.void += score.void
+        self.matrix = self.matrix + score.matrix
+        if score.counts:
+            self.counts.append(score.counts)
 
 
 def score_labels(dataset: Dataset, image_id: str, labels: np.ndarray) -> LabelScore:
@@ -63,7 +83,7 @@ def labelled_only(matrix: np.ndarray) -> np.ndarray:
     return result
 
 
-def score_rows(split: str, scores: Sequence[LabelScore], info: DatasetInfo) -> list[dict[str, Any]]:
+def score_rows(split: str, scores: ScoreSum, info: DatasetInfo) -> list[dict[str, Any]]:
     """A row per class and a last one, `mean`, over the classes that the split's truth shows.
 
     Pixels whose truth is void count nowhere. What a void pixel of a pseudo mask counts as differs between papers, so
@@ -75,10 +95,10 @@ def score_rows(split: str, scores: Sequence[LabelScore], info: DatasetInfo) -> l
 
     Args:
         split: name of the split.
-        scores: of the split's images.
+        scores: of the split's images, at least one.
         info: the data set's; without true masks there is only the last row, with `void` alone.
     """
-    matrix = sum(score.matrix for score in scores)
+    matrix = scores.matrix
     complete = void_as_background(matrix) if info.background else matrix
     columns = {
         "iou": class_iou(complete),
@@ -88,12 +108,11 @@ def score_rows(split: str, scores: Sequence[LabelScore], info: DatasetInfo) -> l
     }
     rows = []
     if info.masks:
-        images = [score.counts for score in scores]
-        sums = Summands(images, info.size_bins, len(info.classes), info.background).sums()
+        sums = Summands(scores.counts, info.size_bins, len(info.classes), info.background).sums()
         columns["ia_iou"] = sums.class_ia_iou()[0]
         columns |= dict(zip(IA_SIZES, sums.class_size_ia_iou()[0].T, strict=True))
         for label, name in enumerate(info.classes):
             rows.append({"split": split, "class": name} | {key: values[label] for key, values in columns.items()})
-    void = sum(score.void for score in scores) / sum(score.pixels for score in scores)
+    void = scores.void / scores.pixels
     means = {key: float(mean_defined(values)) for key, values in columns.items()}
     return [*rows, {"split": split, "class": "mean", "void": void} | means]

@@ -10,6 +10,7 @@ from stages.core.dataset import Dataset
 from stages.core.pictures import Tile, heat, painted, sheet
 
 Steps = Mapping[str, np.ndarray]
+COUNT = 8  # images that are drawn
 
 
 def step_sheets(

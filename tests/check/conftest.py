@@ -39,6 +39,8 @@ recipes:
     refine:
       foreground: 0.3
       background: 0.05
+      threshold: fixed
+      validation_images: 100
       walk: {radius: 5, beta: 10, steps: 256}
       pamr: {kernel: par, dilations: [1, 2], iterations: 10}
       crf: {kernels: {gaussian: {xy: 3, weight: 3}, bilateral: {xy: 50, rgb: 5, weight: 10}}, iterations: 10,

@@ -13,7 +13,8 @@ def test_unknown_data_set(faults):
 
 
 def test_unknown_method(faults):
-    line = "method: 'fulll' is not a method; there are: full, pseudo_mask, size_target, tags; did you mean 'full'?"
+    line = "method: 'fulll' is not a method; there are: full, pseudo_mask, size_balanced, size_balanced_full, size_target, "
+        "tags, single_stage, rrm; did you mean 'full'?"
     assert faults({"method": "fulll"}) == [line]
 
 
@@ -111,6 +112,17 @@ def test_a_walk_needs_a_boundary_network(faults):
     assert faults(none) == [line]
     assert faults(none | {"recipes.pascal.refine.walk": "none"}) == []
     assert faults({"recipes.pascal.refine.walk": "none"}) == []
+
+
+@pytest.mark.parametrize("rule", ["validation", "unsupervised"])
+def test_a_threshold_is_chosen_only_against_a_background(faults, rule):
+    line = (
+        "recipes.mine.refine.threshold: must be fixed for data set 'mine', which has no background to part from, "
+        f"is '{rule}'"
+    )
+    assert faults({"recipes.mine.refine.threshold": rule}) == [line]
+    assert faults({"recipes.pascal.refine.threshold": rule}) == []
+    assert faults({"recipes.mine.refine.threshold": rule, "datasets.mine.background": True}) == []
 
 
 def test_relations_say_nothing_about_what_is_missing_or_of_another_type(folder):

@@ -107,6 +107,11 @@ LINES = [
         {"recipes.mine.affinity": {"kind": "none", "radius": 10}},
         "unknown key 'radius' in recipes.mine.affinity; allowed: kind",
     ),
+    (
+        {"recipes.drawn.refine.threshold": "otsu"},
+        "recipes.drawn.refine.threshold: must be 'fixed', 'validation' or 'unsupervised', is 'otsu'",
+    ),
+    ({"recipes.drawn.refine.validation_images": 0}, "recipes.drawn.refine.validation_images: must be > 0, is 0"),
     ({"recipes.mine.refine.walk": "yes"}, "recipes.mine.refine.walk: must be none or a section of its own, is 'yes'"),
     ({"recipes.mine.refine.walk.steps": 0}, "recipes.mine.refine.walk.steps: must be > 0, is 0"),
     ({"recipes.mine.refine.walk.beta": -1}, "recipes.mine.refine.walk.beta: must be > 0, is -1"),
@@ -158,7 +163,7 @@ LINES = [
         "unknown key 'stirde' in recipes.pascal.cam; allowed: extractor, level, scales, flip, stride, batch_size; "
         "did you mean 'stride'?",
     ),
-    ({"methods.full.foo": 4}, "unknown key 'foo' in methods.full; allowed: none"),
+    ({"methods.rrm.foo": 4}, "unknown key 'foo' in methods.rrm; allowed: none"),
     (
         {"recipes.pascal.predict.crf": {"kernel": 1}},
         "unknown key 'kernel' in recipes.pascal.predict.crf; allowed: kernels, iterations, backend; "

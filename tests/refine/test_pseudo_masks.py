@@ -16,21 +16,15 @@ from stages.core.files import ZipReader, encode_png, write_zip
 from stages.core.params import Params
 from stages.refine.pseudo_masks import write_pseudo_masks
 
-REFINE = Params({"foreground": 0.5, "background": 0.2, "walk": "none", "pamr": "none", "crf": "none"})
-SMOOTH = Params(
-    {
-        "foreground": 0.5,
-        "background": 0.2,
-        "walk": "none",
-        "pamr": "none",
-        "crf": {
-            "confidence": 0.7,
-            "kernels": {"bilateral": {"xy": 50, "rgb": 5, "weight": 10}},
-            "iterations": 3,
-            "backend": "pydensecrf",
-        },
-    }
-)
+PLAIN = {"foreground": 0.5, "background": 0.2, "threshold": "fixed", "validation_images": 100}
+PLAIN |= {"walk": "none", "pamr": "none", "crf": "none"}
+CRF = {
+    "confidence": 0.7,
+    "kernels": {"bilateral": {"xy": 50, "rgb": 5, "weight": 10}},
+    "iterations": 3,
+    "backend": "pydensecrf",
+}
+REFINE, SMOOTH = Params(PLAIN), Params(PLAIN | {"crf": CRF})
 NO_EDGES = Path("edges.zip")  # without a walk it is not read
 SPLITS = {"b": ("train",), "a": ("train", "val"), "c": ("val",), "t": ("test",)}
 TAGS = {"b": [1, 2], "a": [2], "c": [], "t": [1]}
@@ -61,7 +55,7 @@ def data(tmp_path: Path) -> tuple[Dataset, Path]:
 
 def test_members_and_scores_of_exact_maps(data: tuple[Dataset, Path], tmp_path: Path) -> None:
     dataset, cams = data
-    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE)
+    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE).pseudo_mask
     archive = ZipReader(tmp_path / "out.zip")
     assert archive.names() == ["masks/b.png", "masks/a.png", "masks/c.png"]
     for image_id in "bac":
@@ -82,7 +76,7 @@ def test_scores_are_pooled_over_pixels_of_a_split(data: tuple[Dataset, Path], tm
         for image_id in "bc":
             archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
         archive.array("a.npy", cut)
-    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", NO_EDGES, REFINE)
+    rows = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "cut.zip", NO_EDGES, REFINE).pseudo_mask
     dog = {row["split"]: row["iou"] for row in rows if row["class"] == "dog"}
     background = {row["split"]: row["iou"] for row in rows if row["class"] == "background"}
     assert dog == pytest.approx({"train": 72 / 96, "val": 24 / 48})
@@ -101,7 +95,8 @@ def test_maps_are_scored_as_they_are_and_pseudo_masks_with_void_as_background(
         for image_id in "ac":
             archive.array(f"{image_id}.npy", ZipReader(cams).array(f"{image_id}.npy"))
     found = write_pseudo_masks(tmp_path / "out.zip", dataset, tmp_path / "half.zip", NO_EDGES, REFINE)
-    cam, mask = ({row["class"]: row for row in rows if row["split"] == "train"} for rows in found)
+    tables = found.cam, found.pseudo_mask
+    cam, mask = ({row["class"]: row for row in rows if row["split"] == "train"} for rows in tables)
     assert cam["dog"]["iou"] == mask["dog"]["iou"] == pytest.approx(72 / 96)
     assert (cam["mean"]["void"], mask["mean"]["void"]) == pytest.approx((0, 24 / 192))
     assert mask["dog"]["iou_labelled"] == 1 > cam["dog"]["iou_labelled"]
@@ -174,7 +169,8 @@ def test_masks_of_another_method_take_the_place_of_ours(data: tuple[Dataset, Pat
     maps = {image_id: dataset.mask(image_id).copy() for image_id in "ab"}
     maps["a"][:4, 6:] = 255  # half of image a's dog
     source = label_maps(tmp_path / "theirs", maps)
-    cam_rows, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
+    tables = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
+    cam_rows, rows = tables.cam, tables.pseudo_mask
     archive = ZipReader(tmp_path / "out.zip")
     assert archive.names() == ["masks/b.png", "masks/a.png"]  # c is of val alone, and they have none
     for image_id in "ab":
@@ -182,14 +178,21 @@ def test_masks_of_another_method_take_the_place_of_ours(data: tuple[Dataset, Pat
     dog = {row["split"]: row["iou"] for row in rows if row["class"] == "dog"}
     assert dog == pytest.approx({"train": 72 / 96, "val": 24 / 48})
     assert [row["iou"] for row in cam_rows if row["class"] == "mean"] == [1, 1]
+    assert (tables.thresholds, tables.curve, tables.calibration) == ([], [], [])
+    assert [row["step"] for row in tables.steps] == ["cam", "pseudo_mask"] * 2
 
 
 def test_without_masks_of_val_its_rows_are_left_out(data: tuple[Dataset, Path], tmp_path: Path) -> None:
     dataset, cams = data
     dataset.records["a"] = replace(dataset.records["a"], splits=("train",))
     source = label_maps(tmp_path / "theirs", {image_id: dataset.mask(image_id) for image_id in "ab"})
-    _, rows = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
-    assert {row["split"] for row in rows} == {"train"}
+    tables = write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, source)
+    assert {row["split"] for row in tables.pseudo_mask} == {"train"}
+    assert [(row["split"], row["step"]) for row in tables.steps] == [
+        ("train", "cam"),
+        ("train", "pseudo_mask"),
+        ("val", "cam"),
+    ]
 
 
 def test_all_that_is_wrong_with_them_is_named(data: tuple[Dataset, Path], tmp_path: Path) -> None:
@@ -204,3 +207,51 @@ def test_all_that_is_wrong_with_them_is_named(data: tuple[Dataset, Path], tmp_pa
     for text in ("2 faults", "a.png: 8 x 11 pixels, the image has 8 x 12", "b.png: label 7, beyond the 3 classes"):
         assert text in str(fault.value)
     assert not out.exists()
+
+
+def score_files(folder: Path, data: tuple[Dataset, Path], ids: str) -> Path:
+    """The exact activation maps as another method would leave them: .npy dictionaries of 0-based classes."""
+    dataset, cams = data
+    folder.mkdir()
+    for image_id in ids:
+        maps = ZipReader(cams).array(f"{image_id}.npy").astype(np.float32) / 255
+        classes = (dataset.tags(image_id) - 1).tolist()
+        np.save(folder / image_id, dict(zip(classes, maps, strict=True)))
+    return folder
+
+
+def test_score_maps_of_another_method_take_the_place_of_ours(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, cams = data
+    empty = tmp_path / "empty.zip"  # ours are not read
+    with write_zip(empty) as archive:
+        archive.text("cam.json", "{}")
+    scores = score_files(tmp_path / "scores", data, "ba")
+    pictures = tmp_path / "pictures"
+    refine = Params(PLAIN | {"threshold": "validation", "pamr": {"kernel": "pamr", "dilations": (1,), "iterations": 1}})
+    found = write_pseudo_masks(tmp_path / "out.zip", dataset, empty, NO_EDGES, refine, scores, pictures)
+    archive = ZipReader(tmp_path / "out.zip")
+    assert archive.names() == ["masks/b.png", "masks/a.png"]  # image c of val has none
+    ours = write_pseudo_masks(tmp_path / "own.zip", dataset, cams, NO_EDGES, refine)
+    for image_id in "ba":
+        own = ZipReader(tmp_path / "own.zip").png(f"masks/{image_id}.png")
+        np.testing.assert_array_equal(archive.png(f"masks/{image_id}.png"), own)
+    assert [row["step"] for row in found.steps if row["split"] == "train"] == ["cam", "pamr", "pseudo_mask"]
+    assert {row["rule"] for row in found.thresholds} == {"fixed", "validation", "unsupervised", "oracle"}
+    rows, own_rows = ([row["iou"] for row in tables.cam if row["split"] == "train"] for tables in (found, ours))
+    assert rows == own_rows
+    assert [path.name for path in pictures.iterdir()] == ["00_a.png"]
+
+
+def test_score_maps_that_do_not_fit_are_named_together(data: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, cams = data
+    scores = score_files(tmp_path / "scores", data, "ba")
+    np.save(scores / "b.npy", {0: np.ones((8, 12), np.float32)})  # its second tag is missing
+    np.save(scores / "a.npy", {1: np.ones((12, 8), np.float32)})
+    for change, count in (({}, 2), ({"threshold": "unsupervised"}, 1)):
+        with pytest.raises(Fault, match="scores does not fit data set few") as caught:
+            write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, Params(PLAIN | change), scores)
+        assert sum(text in str(caught.value) for text in ("b.npy: b: no map of class 1", "b: no map", "a.npy")) >= count
+    assert not (tmp_path / "out.zip").exists()
+    (scores / "a.npy").unlink()
+    with pytest.raises(Fault, match="a: no score maps"):
+        write_pseudo_masks(tmp_path / "out.zip", dataset, cams, NO_EDGES, REFINE, scores)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stages.core.dataset import DatasetInfo
-from stages.refine.scores import score_labels, score_rows
+from stages.refine.scores import ScoreSum, score_labels, score_rows
 
 TRUTH = np.array([[0, 0, 0, 0, 0, 1, 1, 1, 255]], np.uint8)
 PSEUDO = np.array([[0, 0, 0, 255, 1, 1, 255, 0, 255]], np.uint8)
@@ -27,10 +27,17 @@ class One:
         return None
 
 
+def summed(dataset: One) -> ScoreSum:
+    """What PSEUDO, its one label map, adds up to."""
+    total = ScoreSum()
+    total.add(score_labels(dataset, "x", PSEUDO))
+    return total
+
+
 def rows(background: bool) -> dict[str, dict]:
     """The rows of TRUTH against PSEUDO by class."""
     dataset = One(background)
-    found = score_rows("train", [score_labels(dataset, "x", PSEUDO)], dataset.info)
+    found = score_rows("train", summed(dataset), dataset.info)
     return {row["class"]: row for row in found}
 
 
@@ -62,7 +69,7 @@ def test_void_share_is_in_the_mean_row_alone() -> None:
 def test_without_masks_only_the_void_share_is_known() -> None:
     dataset = One(background=True)
     dataset.info = replace(dataset.info, masks=False)
-    (row,) = score_rows("val", [score_labels(dataset, "x", PSEUDO)], dataset.info)
+    (row,) = score_rows("val", summed(dataset), dataset.info)
     assert (row["split"], row["class"], row["void"]) == ("val", "mean", 3 / 9)
     assert np.isnan([row[key] for key in ("iou", "iou_labelled", "precision", "recall")]).all()
 
