@@ -30,7 +30,7 @@ SMP_ENCODERS = (
 )  # fmt: skip
 TIMM = "tu-"  # any timm model by its name after this
 
-OWN_ARCHITECTURES = ("fcn", "fcn_skip", "single_stage")
+OWN_ARCHITECTURES = ("fcn", "fcn_skip", "linear", "deeplabv2", "single_stage")
 SMP_ARCHITECTURES = (
     "deeplabv3", "deeplabv3plus", "dpt", "fpn", "linknet", "manet", "pan", "pspnet", "segformer", "unet",
     "unetplusplus", "upernet",

@@ -13,8 +13,10 @@ def test_unknown_data_set(faults):
 
 
 def test_unknown_method(faults):
-    line = "method: 'fulll' is not a method; there are: full, pseudo_mask, size_balanced, size_balanced_full, size_target, "
-        "tags, single_stage, rrm; did you mean 'full'?"
+    line = (
+        "method: 'fulll' is not a method; there are: full, pseudo_mask, size_balanced, size_balanced_full, "
+        "size_target, tags, single_stage, rrm; did you mean 'full'?"
+    )
     assert faults({"method": "fulll"}) == [line]
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from stages.core.faults import Fault
 from stages.core.networks.encoders import build_encoder
+from stages.core.networks.one_level import OneLevel
 from stages.core.networks.single_stage import SingleStage
 
 DIVISOR = 32  # encoder-decoder networks need sides divisible by their total stride
@@ -63,7 +64,7 @@ class Segmenter(nn.Module):
     """A segmentation network with logits at the input's own size, whatever the network's stride.
 
     Args:
-        architecture: `fcn` or `fcn_skip` (this file), `single_stage` (its own file), a name of
+        architecture: `fcn` or `fcn_skip` (this file), `linear`, `deeplabv2` or `single_stage` (their files), a name of
             segmentation_models.pytorch (unet, deeplabv3plus, segformer, ...) or `torchvision/NAME` (fcn_resnet50,
             deeplabv3_resnet101, lraspp_mobilenet_v3_large, ...).
         encoder: see `build_encoder`; for torchvision it is part of the name.
@@ -124,6 +125,8 @@ def build_network(architecture: str, encoder: str, output_stride: int, num_class
     """The network that `Segmenter` wraps, with random weights."""
     if architecture in ("fcn", "fcn_skip"):
         return FCN(encoder, output_stride, num_classes, skip=architecture == "fcn_skip")
+    if architecture in ("linear", "deeplabv2"):
+        return OneLevel(encoder, output_stride, num_classes, pyramid=architecture == "deeplabv2")
     if architecture == "single_stage":
         return SingleStage(encoder, output_stride, num_classes)
     if architecture.startswith(TORCHVISION):
