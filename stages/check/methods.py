@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from stages.check.crf import Crf
 from stages.check.section import Count, NotNegative, Positive, Section, Share, ShareBelowOne, broken
 
-WHOLE_VIEW = ("size_target",)  # a crop would change the sizes that they train on
+WHOLE_VIEW = ("size_target", "tags")  # a crop would change the sizes that they train on, or lose a tagged class
 BACKGROUND = ("single_stage", "rrm")  # these have no meaning where label 0 is an object
 
 
@@ -59,6 +59,7 @@ class SizeTarget(CrfTerm):
 class SizeBalanced(Section):
     """Training on pseudo masks with size-weighted cross-entropy and elastic weight consolidation."""
 
+    labels: Literal["pseudo_masks", "masks"]
     tau: Positive
     reading: Literal["image", "class"]
     normalise_ce: Literal["weights", "pixels"]
@@ -76,6 +77,7 @@ class CrfWeight(Section):
     """A CRF term's weight and scale, which depend on the resolution."""
 
     crf_weight: NotNegative
+    rloss_weight: NotNegative
     loss_stride: Literal[1, 2, 4, 8]
     xy: Positive
     rgb: Positive
@@ -165,7 +167,6 @@ class Methods(Section):
     full: CrossEntropyKind
     pseudo_mask: PseudoMask
     size_balanced: SizeBalanced
-    size_balanced_full: SizeBalanced
     size_target: SizeTarget
     tags: CrfTerm
     single_stage: SingleStage
@@ -178,7 +179,6 @@ class RecipeMethods(Section):
     full: Smoothing
     pseudo_mask: PseudoMaskRecipe
     size_balanced: Consolidation
-    size_balanced_full: Consolidation
     size_target: SizeTargetRecipe
     tags: CrfWeight
     single_stage: SingleStageRecipe

@@ -28,6 +28,7 @@ SMP_ENCODERS = (
     "timm-tf_efficientnet_lite3", "timm-tf_efficientnet_lite4", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16",
     "vgg16_bn", "vgg19", "vgg19_bn", "xception",
 )  # fmt: skip
+PLAIN_VITS = ("vit_", "deit", "eva")  # beginnings of timm's names
 TIMM = "tu-"  # any timm model by its name after this
 
 OWN_ARCHITECTURES = ("fcn", "fcn_skip", "linear", "deeplabv2", "single_stage")
@@ -35,6 +36,7 @@ SMP_ARCHITECTURES = (
     "deeplabv3", "deeplabv3plus", "dpt", "fpn", "linknet", "manet", "pan", "pspnet", "segformer", "unet",
     "unetplusplus", "upernet",
 )  # fmt: skip
+ONE_LEVEL = ("fcn", "linear", "deeplabv2")  # read an encoder's last features alone
 TORCHVISION = "torchvision/"
 TORCHVISION_ARCHITECTURES = (
     "deeplabv3_mobilenet_v3_large", "deeplabv3_resnet101", "deeplabv3_resnet50", "fcn_resnet101", "fcn_resnet50",
@@ -65,6 +67,11 @@ def is_architecture(name: str) -> str:
 def shares_encoder(architecture: str, encoder: str) -> bool:
     """Whether the classifier's encoder is the one inside the segmenter; torchvision's have theirs in their name."""
     return not architecture.startswith(TORCHVISION) or encoder in architecture
+
+
+def is_plain_vit(encoder: str) -> bool:
+    """Whether an encoder is one of the transformers of timm that `stages.core.networks.vit` builds, by its name."""
+    return encoder.startswith(tuple(TIMM + name for name in PLAIN_VITS))
 
 
 Encoder = Annotated[str, AfterValidator(is_encoder)]

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from stages.check.crf import Crf
 from stages.check.methods import RecipeMethods
-from stages.check.networks import Architecture, Encoder, shares_encoder
+from stages.check.networks import ONE_LEVEL, Architecture, Encoder, is_plain_vit, shares_encoder
 from stages.check.section import (
     Count,
     Positive,
@@ -45,8 +45,8 @@ class Thresholds(Section):
     crf: none_or(LabelCrf)
 
     @model_validator(mode="after")
-    def leaves_a_gap(self) -> Thresholds:
-        """Between the two thresholds a pixel is void."""
+    def is_ordered(self) -> Thresholds:
+        """Between the two thresholds a pixel is void; equal ones leave none so."""
         if self.background > self.foreground:
             raise broken(f"must be <= foreground ({self.foreground})", "background", self.background)
         return self
@@ -65,7 +65,7 @@ class Cam(Section):
     """Classifier -> class activation maps."""
 
     extractor: Literal["cam", "grad_cam_pp", "layer_cam"]
-    level: Annotated[int, Field(lt=0)]
+    level: Annotated[int, Field(ge=-5, lt=0)]
     scales: Scales
     flip: bool
     stride: Count
@@ -147,6 +147,18 @@ class Recipe(Section):
     segmenter: Segmenter
     predict: Predict
     methods: RecipeMethods
+
+    @model_validator(mode="after")
+    def fits_a_transformer(self) -> Recipe:
+        """A plain vision transformer has one level, at the stride of its patches."""
+        if is_plain_vit(self.classifier.encoder):
+            if self.segmenter.architecture not in ONE_LEVEL:
+                rule = f"must be {', '.join(ONE_LEVEL)} on a plain vision transformer"
+                raise broken(rule, "segmenter.architecture", self.segmenter.architecture)
+            if self.segmenter.output_stride != self.classifier.output_stride:
+                rule = f"must be the classifier's ({self.classifier.output_stride}), the patches of the transformer"
+                raise broken(rule, "segmenter.output_stride", self.segmenter.output_stride)
+        return self
 
     @model_validator(mode="after")
     def shares_the_encoder(self) -> Recipe:

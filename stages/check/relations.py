@@ -162,6 +162,19 @@ def threshold_faults(tree: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def task_faults(tree: Mapping[str, Any], name: str, method: str) -> Iterator[str]:
+    """Each task has an epoch; the first need not where nothing of it is kept."""
+    recipe = section(tree, "recipes", name, "methods", method)
+    share, kept = recipe.get("task_a"), recipe.get("ewc_weight")
+    epochs = part(tree, "recipes", name, "segmenter", "epochs")
+    if not isinstance(share, int | float) or not isinstance(kept, int | float) or type(epochs) is not int:
+        return
+    first = int(share * epochs + 0.5)
+    if first >= epochs or (first == 0 and kept > 0):
+        rule = f"must leave each task one of {epochs} epochs (or be 0 with ewc_weight 0)"
+        yield f"recipes.{name}.methods.{method}.task_a: {rule}, is {show(share)}"
+
+
 def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:
     """The chosen data set, recipe and method go together."""
     name, method = tree.get("dataset"), tree.get("method")
@@ -173,6 +186,7 @@ def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:
             f"recipes.{name}.segmenter.augment.crop: must be none for method {method}, because a crop changes the "
             f"sizes that it trains on, is {crop}"
         )
+    yield from task_faults(tree, name, method)
     if part(tree, "datasets", name, "background") is not False:
         return
     if method in BACKGROUND:

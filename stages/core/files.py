@@ -158,6 +158,10 @@ class ZipReader:
         except KeyError:
             raise Fault(f"{self.path} has no member {name!r}") from None
 
+    def size(self, name: str) -> int:
+        """The bytes of a member, unpacked, as the zip claims; it never gives more."""
+        return self._open().getinfo(name).file_size
+
     def text(self, name: str) -> str:
         """A member as UTF-8 text."""
         return self.bytes(name).decode()

@@ -17,6 +17,7 @@ from stages.core.faults import Fault
 from stages.core.files import ZipReader
 
 SUFFIXES = (".png", ".npy")
+MOST_BYTES = 1 << 30  # of a file, unpacked
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, INDEXED = 0, 3  # colour types of a PNG, https://www.w3.org/TR/png-3/#11IHDR
 COLOURS = {2: "an RGB", 4: "a grey and alpha", 6: "an RGBA"}
@@ -26,8 +27,11 @@ class BadMap(ValueError):
     """A file that is no label map: `kind` says in which way, and the message what it is instead."""
 
     def __init__(self, kind: str, text: str) -> None:
-        super().__init__(text)
+        super().__init__(kind, text)  # both, so that it survives the way out of a worker process
         self.kind = kind
+
+    def __str__(self) -> str:
+        return self.args[1]
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,16 @@ class LabelFiles:
         """The bytes of a file.
 
         Raises:
-            BadMap: the file cannot be read.
+            BadMap: the file cannot be read, or is larger than a gigabyte.
         """
         member = self.members[stem]
         try:
+            size = self.archive.size(member) if self.archive else (self.path / member).stat().st_size
+            if size > MOST_BYTES:
+                raise BadMap("unreadable", f"{size} bytes, more than {MOST_BYTES}")
             return self.archive.bytes(member) if self.archive else (self.path / member).read_bytes()
+        except BadMap:
+            raise
         except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BadMap("unreadable", f"{type(error).__name__}: {error}") from None
 

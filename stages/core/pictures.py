@@ -70,7 +70,8 @@ def heat(image: np.ndarray, cam: np.ndarray, tags: np.ndarray, info: DatasetInfo
         return grey.astype(np.uint8)
     maps = np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in cam])
     colours = np.array(info.palette, np.float32)[tags]
-    colours *= 255 / np.maximum(colours.max(1, keepdims=True), 1)  # dark palette colours would look cold
+    colours[colours.max(1) == 0] = 255  # black, which is label 0 of most palettes, would look like nothing
+    colours *= 255 / colours.max(1, keepdims=True)  # and dark ones cold
     opacity = (HEAT / 255 * maps.max(0).astype(np.float32))[..., None]
     return (grey * (1 - opacity) + colours[maps.argmax(0)] * opacity).round().astype(np.uint8)
 

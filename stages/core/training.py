@@ -69,7 +69,8 @@ def train(
         loss: terms by name for a batch on the device, `loss` among them; all are means over images.
         recipe: the keys of `check.training.Optimisation`, without `augment`.
         checkpoint: written after every epoch; where it exists, training goes on after its last epoch, with the same
-            result as if it had never stopped. The caller removes it.
+            result as if it had never stopped (of several processes, all then draw their dropout from one state). The
+            caller removes it.
         log: called with the epoch, from 1, and the other values of its row, on the first process.
         validate: called after every `recipe.validate_every` epochs and the last, on the first process; the first of its
             values is the score by which the best epoch is chosen.
@@ -79,7 +80,7 @@ def train(
         Fault: the loss is not finite, or a batch cannot be shared equally by the processes and its parts.
     """
     where = device()
-    be_deterministic(samples.seed)
+    be_deterministic(samples.seed + distributed.rank())  # each process drops out other features
     network.to(where, memory_format=memory_format(where))
     machine = Machine(
         network,

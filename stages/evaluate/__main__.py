@@ -24,7 +24,8 @@ def main(stage: Stage) -> None:
     headline = stage.params["datasets.${dataset}.headline"]
     dataset = Dataset(stage.deps["dataset"], stage.deps["raw"])
     predictions = ZipReader(stage.deps["predictions"])
-    members: dict[str, list[str]] = json.loads(predictions.text("predict.json"))["splits"]
+    about = json.loads(predictions.text("predict.json"))
+    members: dict[str, list[str]] = about["splits"]
     if headline not in members:
         raise Fault(f"split {headline!r}, the headline of params.yaml, is not in predict.splits ({', '.join(members)})")
     params = stage.params["evaluate"]
@@ -37,7 +38,7 @@ def main(stage: Stage) -> None:
         for split, ids in members.items()
         if ids
     }
-    rows = [tables.miou_row(scores, dataset, params.mode) for scores in splits.values()]
+    rows = [tables.miou_row(scores, dataset, params.mode, about["model"]) for scores in splits.values()]
     intervals = chain.from_iterable(map(tables.interval_rows, splits.values()))
     per_class = chain.from_iterable(tables.per_class_rows(scores, dataset.info) for scores in splits.values())
     per_class_size = chain.from_iterable(tables.class_size_rows(scores, dataset.info) for scores in splits.values())

@@ -18,7 +18,7 @@ from stages.core.metrics.sizes import SIZES, octaves, size_bin
 from stages.core.metrics.summary import IA_SIZES, SCORES, Summands, Sums
 
 BALANCED = "balanced"
-MIOU_COLUMNS = ("split", *SCORES, "all_background_miou", "images", "instances", "mode", "instances_from")
+MIOU_COLUMNS = ("split", *SCORES, "all_background_miou", "images", "instances", "mode", "instances_from", "model")
 INTERVAL_COLUMNS = ("split", "score", "value", "low", "high")
 CLASS_VALUES = ("iou", "dice", "precision", "recall", "boundary_iou", "ia_iou")
 PER_CLASS_COLUMNS = ("split", "class", *CLASS_VALUES, "instances")
@@ -54,11 +54,12 @@ def split_scores(
     return SplitScores(split, matrix, len(results), sums, scores, intervals(summands, bootstrap))
 
 
-def miou_row(split: SplitScores, dataset: Dataset, mode: str) -> dict[str, Any]:
+def miou_row(split: SplitScores, dataset: Dataset, mode: str, model: str) -> dict[str, Any]:
     """A row of miou.csv: every score of `Sums.scores`, and what it is a score of.
 
     `all_background_miou` is the mIoU of predicting background everywhere, `mode` the form of the IA-mIoU and
-    `instances_from` where the instances come from. `instances` counts no background.
+    `instances_from` where the instances come from. `instances` counts no background. `model` says which weights were
+    used, and whether val chose them.
     """
     return {
         "split": split.split,
@@ -68,6 +69,7 @@ def miou_row(split: SplitScores, dataset: Dataset, mode: str) -> dict[str, Any]:
         "instances": int(split.sums.instances.sum()),
         "mode": mode,
         "instances_from": instance_source(dataset),
+        "model": model,
     }
 
 

@@ -3,7 +3,7 @@
 python -m stages.predict.export --out FOLDER [--split train] [--force]
 
 It writes FOLDER/ID.png for each image of a split that data/DATASET/predictions.zip holds, an indexed PNG with the data
-set's colours; an id with slashes becomes sub-folders. The files appear all together, or not at all.
+set's colours; an id with slashes becomes sub-folders. Without --force the files appear all together, or not at all.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         count = export(load("predict").outs["predictions"], options.split, options.out.resolve(), options.force)
-    except Fault as fault:
+    except (Fault, OSError) as fault:
         sys.exit(f"sizewise export: {fault}")
     sys.stdout.write(f"{count} label maps in {options.out.resolve()}\n")
 

@@ -57,11 +57,11 @@ def label_maps(
 
 
 def write_predictions(
-    path: Path, network: Segmenter, dataset: Dataset, splits: dict[str, list[str]], recipe: Params
+    path: Path, network: Segmenter, dataset: Dataset, splits: dict[str, list[str]], recipe: Params, model: str
 ) -> None:
-    """Writes masks/ID.png for every image of `splits` once, and predict.json, which lists the splits."""
+    """Writes masks/ID.png for every image of `splits` once, and predict.json: `splits` and `model`."""
     ids = list(dict.fromkeys(image_id for members in splits.values() for image_id in members))
     with write_zip(path) as archive:
-        archive.text("predict.json", json.dumps({"splits": splits}) + "\n")
+        archive.text("predict.json", json.dumps({"splits": splits, "model": model}) + "\n")
         for image_id, labels in label_maps(network, dataset, ids, recipe):
             archive.png(f"masks/{image_id}.png", labels, dataset.info.palette)

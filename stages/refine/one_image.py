@@ -77,8 +77,8 @@ def walk_scores(cam: np.ndarray, edges: np.ndarray, size: tuple[int, int], walk:
     """Activation maps after the random walk, as scores (K, H, W) float32 in 0..1.
 
     They are divided by the largest of all, not by each class's own, as in the authors' code: a class whose activation
-    was faint stays faint. Their code then cuts them at one score of the background, 0.25; here the same two thresholds
-    apply as without a walk.
+    was faint stays faint. Their code then cuts them at one score of the background, 0.25; here the two thresholds
+    apply as without a walk, and are that one cut where they are equal.
 
     Args:
         cam: (K, h, w) uint8, see `pseudo_mask`.

@@ -11,10 +11,10 @@ import numpy as np
 from stages.core.dataset import LABELLED_SPLITS, Dataset
 from stages.core.faults import Fault, combine
 from stages.core.files import ZipReader, write_zip
-from stages.core.label_files import BadMap
 from stages.core.params import Params
 from stages.core.pictures import sample_ids, write_pictures
 from stages.core.pool import process_map
+from stages.core.two_thresholds import NONE
 from stages.refine import thresholds
 from stages.refine.calibration import calibration_rows, expected_calibration_error
 from stages.refine.histogram import add_counts, empty_histogram, threshold_curve
@@ -98,7 +98,7 @@ def write_pseudo_masks(
             or the threshold cannot be chosen as `refine` says.
     """
     source = scores = None
-    if imported and is_score_source(imported):
+    if imported and is_score_source(imported, dataset.ids(TRAIN)):
         scores = find_scores(imported, dataset.ids(TRAIN), set(dataset.ids(VAL)))
     elif imported:
         source = import_masks(imported, dataset)
@@ -124,7 +124,9 @@ def write_pseudo_masks(
         if faults:
             raise combine(f"pseudo_masks: {imported} does not fit data set {dataset.info.name}", faults)
     if pictures:
-        draw(pictures, sources, ZipReader(path))
+        # another method's label maps have had none of our steps
+        shown = replace(sources, refine=Params(refine.plain() | {"walk": NONE, "pamr": NONE})) if source else sources
+        draw(pictures, shown, ZipReader(path))
     tables = label_tables({split: found[split] for split in LABELLED_SPLITS}, dataset)
     return replace(tables, **threshold_tables(found, sources, refine, used)) if used else tables
 
@@ -162,12 +164,16 @@ def choose(sources: Sources) -> Choice:
             "set it to unsupervised or fixed"
         )
     ids = spread_over(sources.ids(VAL), refine.validation_images) if rule == VALIDATION else sources.ids(TRAIN)
-    histogram = empty_histogram(dataset.num_classes)
-    try:
-        for counts in process_map(Counting(sources), ids, "refine: threshold", len(ids)):
+    if not ids:
+        raise Fault(f"refine.threshold: validation needs score maps of val, and {sources.scores.path} has none")
+    histogram, faults = empty_histogram(dataset.num_classes), []
+    for counts in process_map(Counting(sources), ids, "refine: threshold", len(ids)):
+        if isinstance(counts, str):
+            faults.append(counts)
+        else:
             add_counts(histogram, counts)
-    except BadMap as error:
-        raise Fault(f"pseudo_masks: {sources.scores.path} does not fit data set {info.name}: {error}") from None
+    if faults:
+        raise combine(f"pseudo_masks: {sources.scores.path} does not fit data set {info.name}", faults)
     choice = choice_of(rule, histogram, ids, dataset, refine)
     if choice is None:
         why = (

@@ -23,30 +23,34 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.faults import combine
-from stages.core.label_files import SUFFIXES, BadMap, LabelFiles, find_maps, listed
+from stages.core.faults import Fault, combine
+from stages.core.label_files import MOST_BYTES, SUFFIXES, BadMap, LabelFiles, find_maps, listed
 from stages.refine.npy_objects import read_header, read_npy, short
 
 SCORE_SUFFIXES = (".npy", ".npz")
-MOST_BYTES = 1 << 30  # of the unpacked arrays of an .npz
-ONE = 1.001  # the largest score of maps that are 0..1 already; a rounded 1 may lie above 1
 
 Entries = list[tuple[int | str, np.ndarray]]
 
 
-def is_score_source(path: Path) -> bool:
-    """Whether a folder or zip holds score maps, and no label maps: its first file is .npz, or .npy of no integers.
+def is_score_source(path: Path, ids: Iterable[str]) -> bool:
+    """Whether a folder or zip holds score maps of images, and no label maps.
 
-    What cannot be read is no score source, so that the reader of label maps says what is wrong with it.
+    The first of the images' files that can be read decides: .npz, or .npy of no integers. If there is none, the reader
+    of label maps says what is wrong.
     """
+    ids = set(ids)
     try:
-        files = find_maps(path, suffixes=(*SUFFIXES, ".npz"))
-        stem, member = min(files.members.items(), key=lambda item: item[1])
+        files = find_maps(path, ids, (*SUFFIXES, ".npz")).only(ids)
+    except Fault:
+        return False
+    for stem, member in sorted(files.members.items(), key=lambda item: item[1]):
         if not member.lower().endswith(".npy"):
             return member.lower().endswith(".npz")
-        return read_header(io.BytesIO(files.content(stem)))[2].kind in "Of"
-    except Exception:  # there is none, or NumPy's header parser has one of its own dozen for broken bytes
-        return False
+        try:
+            return read_header(io.BytesIO(files.content(stem)))[2].kind in "Of"
+        except Exception:  # noqa: S112 - NumPy's header parser has its own dozen for broken bytes; the next file tells
+            continue
+    return False
 
 
 def find_scores(path: Path, needed: Iterable[str], others: set[str] = frozenset()) -> LabelFiles:
@@ -69,10 +73,9 @@ def scores_of(
 ) -> np.ndarray:
     """The score maps of an image's tagged classes, (K, h, w) uint8 with 255 for 1, in the order of the tags.
 
-    Scores of which none is above 1 stay as they are: such maps are normalised already (IRN's by each one's maximum, so
-    that it is 1), or are probabilities, of which a low maximum says something. Where one is above 1, each map of the
-    image is divided by its own maximum, as the maps of the room `cam` are. A map of zeros stays zero. The maps have the
-    file's resolution.
+    A map whose scores are 0..1 stays as it is: it is normalised already (IRN's by its maximum, so that it is 1), or
+    holds probabilities, of which a low maximum says something. One that goes beyond 1 is divided by its maximum, as the
+    maps of the room `cam` are. The maps have the file's resolution.
 
     Args:
         files: of `find_scores`.
@@ -103,8 +106,7 @@ def scores_of(
     # a stride and its rounding change either side by less than one pixel of the map
     if abs(height * size[1] - width * size[0]) > sum(size):
         raise BadMap("size", f"{image_id}: maps of {height} x {width}, the image has {size[0]} x {size[1]} pixels")
-    if maps.max() > ONE:
-        maps /= np.maximum(maps.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
+    maps /= np.maximum(maps.max((1, 2), keepdims=True), 1)
     return (maps.clip(0, 1) * 255).round().astype(np.uint8)
 
 

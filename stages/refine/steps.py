@@ -15,7 +15,7 @@ def step_row(split: str, step: str, mean: Mapping[str, Any], ece: float) -> dict
 
     Every step is labelled in one way, by the best class where its score is above the `foreground` in use and by the
     background elsewhere (in a data set without background, by the best class everywhere); the pseudo masks are taken as
-    they are, void for background. Without a CRF the last step before them has just their mIoU.
+    they are, void for background. Without a CRF, and with a background, the last step before them has their mIoU.
 
     Args:
         split: name of the split.

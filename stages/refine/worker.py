@@ -62,6 +62,10 @@ class Sources:
         edges = None if self.refine.walk == NONE else self.edges.array(f"{image_id}.npy")
         return image, score_steps(image, cam, edges, self.refine)
 
+    def fault(self, image_id: str, error: BadMap) -> str:
+        """What is wrong with another method's file of an image."""
+        return f"{self.scores.members[image_id]}: {error}"
+
     def count(self, image_id: str, scores: np.ndarray) -> ScoreCounts:
         """An image's part of the histogram of its scores (K, H, W)."""
         truth = self.dataset.mask(image_id) if self.dataset.info.masks else None
@@ -74,9 +78,12 @@ class Counting:
 
     sources: Sources
 
-    def __call__(self, image_id: str) -> ScoreCounts:
-        """See the class, and `Sources.steps` for what it raises."""
-        return self.sources.count(image_id, last(self.sources.steps(image_id)[1]))
+    def __call__(self, image_id: str) -> ScoreCounts | str:
+        """See the class, and `Sources.steps` for what it raises; a text where another method's file is at fault."""
+        try:
+            return self.sources.count(image_id, last(self.sources.steps(image_id)[1]))
+        except BadMap as error:
+            return self.sources.fault(image_id, error)
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,8 @@ class Refinement:
     """The pseudo mask of an image, and what it adds to the scores of each step.
 
     The labels of a step before the pseudo mask are the best class where the score is above `foreground`, whatever the
-    step: that is the pseudo mask without its CRF, void taken for background. So the steps differ by their maps alone.
+    step, so the steps differ by their maps alone. With a background that is the pseudo mask without its CRF, void taken
+    for background; without one, every pixel has a class, where the pseudo mask leaves the doubtful ones void.
 
     imported: the pseudo masks of another method; None to make them.
     """
@@ -116,7 +124,7 @@ class Refinement:
             try:
                 image, steps = sources.steps(image_id)
             except BadMap as error:
-                return Refined(None, {}, {}, f"{sources.scores.members[image_id]}: {error}")
+                return Refined(None, {}, {}, sources.fault(image_id, error))
             mask = label_scores(image, last(steps), tags, info.background, refine)
         else:
             record = dataset.records[image_id]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from stages.core.dataset import VOID, Dataset
@@ -18,6 +19,7 @@ from stages.core.two_thresholds import read_maps, upsample
 
 TEMPERATURES = 0.3 ** np.arange(1, 8)  # of scores in 0..1; the last is a fifth of a thousandth
 STEPS = 30  # at each of them
+SLOPE = 0.1  # of scores over the image's diagonal, where a map is 0
 SAMPLE = 16384  # pixels that decide on the offsets; more would cost a loader its time
 
 
@@ -28,7 +30,7 @@ def match_sizes(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
     as its temperature falls, on an even sample of the pixels. With two classes they are exact: a quantile.
 
     Args:
-        scores: (K, N) float in 0..1; the background, where there is one, is a row of zeros.
+        scores: (K, N) float, at most 1 apart; the background, where there is one, is a row of zeros.
         shares: (K,) at least 0, with sum 1.
     """
     present = np.flatnonzero(shares)
@@ -53,6 +55,21 @@ def match_sizes(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return present[(all_scores + offsets).argmax(0)]
 
 
+def beyond_zero(maps: np.ndarray) -> np.ndarray:
+    """Activation maps (K, H, W) that go on falling, with the distance from where they are active, in place of 0.
+
+    A rectified map is 0 over most of the image; an object larger than its active part would be filled up with whatever
+    pixels come first. A map that is 0 everywhere stays so.
+    """
+    result = maps.copy()
+    for plane in result:
+        silent = plane <= 0
+        if silent.any() and not silent.all():
+            distance = cv2.distanceTransform(silent.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            plane[silent] = -SLOPE * distance[silent] / np.hypot(*plane.shape)
+    return result
+
+
 class MatchedMasks:
     """The matched label maps of the training images, also from worker processes.
 
@@ -72,7 +89,8 @@ class MatchedMasks:
         tags = self._dataset.tags(image_id)
         if not len(tags):
             return np.full(size, 0 if background else VOID, np.uint8)
-        scores = upsample(read_maps(self._cams, self._dataset, image_id), size).reshape(len(tags), -1)
+        maps = upsample(read_maps(self._cams, self._dataset, image_id), size)
+        scores = beyond_zero(maps).reshape(len(tags), -1)
         labels = tags
         if background:
             scores, labels = np.concatenate([np.zeros_like(scores[:1]), scores]), np.concatenate([[0], tags])

@@ -44,6 +44,9 @@ def label_maps(
         return PseudoMasks(sources.pseudo_masks)
     if kind == "matched_masks":
         rows = target_rows("sizes", dataset, ids, sources)
+        for image_id, row in zip(ids, rows, strict=True):
+            if len(tags := dataset.tags(image_id)) and not row[tags].any():
+                raise Fault(f"{sources.size_targets} has no size for the tags of image {image_id}")
         return MatchedMasks(dataset, sources.cams, dict(zip(ids, rows, strict=True)))
     return None
 

@@ -52,11 +52,11 @@ recipes:
     predict: {splits: [val], model: last, scales: [1.0], flip: true, batch_size: 32, crf: none}
     methods:
       full: {label_smoothing: 0.0}
-      pseudo_mask: {label_smoothing: 0.0, crf_weight: 0.03, loss_stride: 2, xy: 20, rgb: 15}
-      size_balanced: &ewc {ewc_weight: 500, task_a: 0.5, fisher_images: all, fisher_batch: 8}
-      size_balanced_full: *ewc
-      size_target: {size_weight: 1.0, crf_weight: 1.0, loss_stride: 2, xy: 20, rgb: 15, seed_weight: 0}
-      tags: {crf_weight: 0, loss_stride: 1, xy: 20, rgb: 15}
+      pseudo_mask: {label_smoothing: 0.0, crf_weight: 0.03, rloss_weight: 0, loss_stride: 2, xy: 20, rgb: 15}
+      size_balanced: {ewc_weight: 500, task_a: 0.5, fisher_images: all, fisher_batch: 8}
+      size_target: {size_weight: 1.0, crf_weight: 1.0, rloss_weight: 2e-9, loss_stride: 2, xy: 20, rgb: 15,
+          seed_weight: 0}
+      tags: {crf_weight: 0, rloss_weight: 0, loss_stride: 1, xy: 20, rgb: 15}
       single_stage: {pretrain: 0.2, loss_stride: 4, dilations: [1, 2]}
       rrm: {classify_first: 0.0, extra_scales: [], reliable: {foreground_alpha: 4, background_alpha: 32,
           probability: 0.8, background_score: 0.8, floor: 0.1, quantile: 0.6}, crf: {kernels: {gaussian: {xy: 3,
@@ -68,8 +68,8 @@ methods:
   full: {ce: ohem, keep_share: 0.25, threshold: 0.7}
   pseudo_mask: {ce: plain, keep_share: 0.25, threshold: 0.7, crf: none, neighbours: 8, relaxation: bilinear,
     match_sizes: false}
-  size_balanced: &balanced {tau: 5, reading: image, normalise_ce: weights, fisher: per_sample, fisher_normalise: tensor}
-  size_balanced_full: *balanced
+  size_balanced: {labels: pseudo_masks, tau: 5, reading: image, normalise_ce: weights, fisher: per_sample,
+    fisher_normalise: tensor}
   size_target: {size_loss: forward_kl, margin: 0.1, t: 100.0, growth: 1.1, crf: grid_potts, neighbours: 8,
     relaxation: bilinear, seeds: none}
   tags: {crf: grid_potts, neighbours: 4, relaxation: quadratic}

@@ -14,7 +14,7 @@ def test_unknown_data_set(faults):
 
 def test_unknown_method(faults):
     line = (
-        "method: 'fulll' is not a method; there are: full, pseudo_mask, size_balanced, size_balanced_full, "
+        "method: 'fulll' is not a method; there are: full, pseudo_mask, size_balanced, "
         "size_target, tags, single_stage, rrm; did you mean 'full'?"
     )
     assert faults({"method": "fulll"}) == [line]
@@ -132,3 +132,31 @@ def test_relations_say_nothing_about_what_is_missing_or_of_another_type(folder):
     for value in (None, 3, [], {}, {"drawn": None}, {"drawn": {"predict": {"splits": 3}, "format": []}}):
         relations.relation_faults(dict.fromkeys(names, value), folder)
     assert relations.relation_faults({}, folder) == []
+
+
+def test_each_task_of_size_balanced_has_an_epoch(faults):
+    key = "recipes.drawn.methods.size_balanced"
+    chosen = {"method": "size_balanced", f"{key}.task_a": 0.5}
+    assert faults(chosen) == []
+    rule = f"{key}.task_a: must leave each task one of 3 epochs (or be 0 with ewc_weight 0), is "
+    assert faults(chosen | {f"{key}.task_a": 1.0}) == [rule + "1.0"]
+    assert faults(chosen | {f"{key}.task_a": 0.1}) == [rule + "0.1"]
+    assert faults(chosen | {f"{key}.task_a": 0.0, f"{key}.ewc_weight": 0}) == []
+    assert faults({"method": "full", f"{key}.task_a": 1.0}) == []
+
+
+def test_hard_examples_are_not_smoothed(faults):
+    key = "recipes.drawn.methods.full.label_smoothing"
+    assert faults({key: 0.1}) == [f"{key}: must be 0 where methods.full.ce is ohem, is 0.1"]
+    assert faults({key: 0.1, "methods.full.ce": "plain"}) == []
+
+
+def test_a_plain_transformer_has_one_level(faults):
+    vit = {"recipes.drawn.classifier.encoder": "tu-vit_tiny_patch16_224"}
+    stride = "recipes.drawn.segmenter.output_stride"
+    assert faults(vit | {stride: 16}) == []
+    assert faults(vit) == [f"{stride}: must be the classifier's (16), the patches of the transformer, is 8"]
+    architecture = "recipes.drawn.segmenter.architecture"
+    assert faults(vit | {stride: 16, architecture: "fcn_skip"}) == [
+        f"{architecture}: must be fcn, linear, deeplabv2 on a plain vision transformer, is 'fcn_skip'"
+    ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from stages.core import label_files
 from stages.core.faults import Fault
 from stages.core.label_files import BadMap, as_ids, as_labels, decode_map, find_maps
 from tests.evaluate.score_files import archive, folder, npy, png
@@ -180,3 +183,16 @@ def test_what_is_no_source_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(Fault, match=text):
             find_maps(path)
+
+
+def test_a_bad_map_survives_the_way_out_of_a_worker_process():
+    error = pickle.loads(pickle.dumps(BadMap("size", "too small")))  # noqa: S301 - our own bytes
+    assert (error.kind, str(error)) == ("size", "too small")
+
+
+def test_a_member_that_unpacks_to_more_than_a_map_can_be_is_refused(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "maps.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", bytes(10_000))
+    monkeypatch.setattr(label_files, "MOST_BYTES", 9_999)
+    with pytest.raises(BadMap, match="10000 bytes, more than 9999"):
+        find_maps(tmp_path / "maps.zip").content("a")

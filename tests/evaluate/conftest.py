@@ -71,7 +71,7 @@ def build(tmp_path: Path) -> Build:
             write_zip(paths["predictions"]) as archive,
         ):
             write_header(dataset, info, records, tags)
-            archive.text("predict.json", json.dumps({"splits": members}))
+            archive.text("predict.json", json.dumps({"splits": members, "model": "last"}))
             for number, name in names.items():
                 mask, ids, _ = picture(number)
                 raw.png(f"{number}.png", np.repeat(mask[..., None], 3, 2))

@@ -40,10 +40,10 @@ def dataset(tiny_dataset):
 def test_writes_each_image_once_at_its_own_size(dataset, tmp_path, change):
     splits = {"val": dataset.ids("val"), "test": dataset.ids("test"), "balanced": dataset.ids("test")[:1]}
     path = tmp_path / "predictions.zip"
-    write_predictions(path, Brightest(), dataset, splits, Params(PLAIN | change))
+    write_predictions(path, Brightest(), dataset, splits, Params(PLAIN | change), "last")
     archive = ZipReader(path)
     assert len(archive.names()) == 1 + len(splits["val"]) + len(splits["test"])
-    assert json.loads(archive.text("predict.json")) == {"splits": splits}
+    assert json.loads(archive.text("predict.json")) == {"splits": splits, "model": "last"}
     right = total = 0
     for image_id in splits["val"] + splits["test"]:
         prediction, truth = archive.png(f"masks/{image_id}.png"), dataset.mask(image_id)

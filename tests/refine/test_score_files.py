@@ -385,17 +385,13 @@ def test_tagged_maps_in_the_order_of_the_tags(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.round(MAPS * 255))
 
 
-def test_normalised_scores_stay_and_others_are_divided_by_each_ones_maximum(tmp_path: Path) -> None:
+def test_normalised_maps_stay_and_others_are_divided_by_their_maximum(tmp_path: Path) -> None:
     low, high = np.array([[0, 0.2, 0.4]]), np.array([[0, 2.5, 10]])
     np.testing.assert_array_equal(quantised(tmp_path / "", {0: low, 1: low / 2}, [1, 2], (1, 3))[:, 0, 2], [102, 51])
     (tmp_path / "y").mkdir()
     np.testing.assert_array_equal(
         quantised(tmp_path / "y", {0: low, 1: high, 2: low * 0}, [1, 2, 3], (1, 3)),
-        [[[0, 128, 255]], [[0, 64, 255]], [[0, 0, 0]]],
-    )
-    (tmp_path / "z").mkdir()
-    np.testing.assert_array_equal(
-        quantised(tmp_path / "z", {0: low, 1: low * 2.501}, [1, 2], (1, 3))[0], [[0, 51, 102]]
+        [[[0, 51, 102]], [[0, 64, 255]], [[0, 0, 0]]],
     )
 
 
@@ -468,6 +464,17 @@ def test_score_maps_are_told_from_label_maps(tmp_path: Path) -> None:
         (tmp_path / folder / name).write_bytes(content)
         with zipfile.ZipFile(tmp_path / f"{folder}.zip", "w") as archive:
             archive.writestr(f"{folder}/{name}", content)
-        assert is_score_source(tmp_path / folder) is expected, folder
-        assert is_score_source(tmp_path / f"{folder}.zip") is expected, folder
-    assert not is_score_source(tmp_path / "nowhere")
+        assert is_score_source(tmp_path / folder, ["a"]) is expected, folder
+        assert is_score_source(tmp_path / f"{folder}.zip", ["a"]) is expected, folder
+    assert not is_score_source(tmp_path / "nowhere", ["a"])
+
+
+def test_a_broken_or_a_foreign_file_does_not_make_label_maps_of_scores(tmp_path: Path) -> None:
+    for name, content in (
+        ("a.npy", b""),
+        ("b.npy", FORMS["irn.npy"]),
+        ("0_labels.npy", npy(np.zeros((2, 2), np.uint8))),
+    ):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "0_overview.png").write_bytes(b"")
+    assert is_score_source(tmp_path, ["a", "b"])

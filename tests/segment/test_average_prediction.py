@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from stages.segment.losses.average_prediction import log_average_prediction, size_divergence, tag_likelihood
+from stages.segment.losses.average_prediction import log_average_prediction, tag_likelihood
+from stages.segment.losses.size_losses import forward_kl
+
+
+def size_divergence(logits, valid, sizes):
+    return forward_kl(log_average_prediction(logits, valid), sizes)
 
 
 def random_case(rng):
@@ -87,3 +92,11 @@ def test_padding_counts_nowhere():
     size_divergence(padded, valid, torch.tensor([[0.2, 0.5, 0.3]])).backward()
     assert padded.grad[:, :, 4:].abs().max() == 0
     assert torch.isfinite(padded.grad).all()
+
+
+def test_an_image_without_tags_contributes_nothing():
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    tags = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
+    valid = torch.ones(2, 4, 4, dtype=torch.bool)
+    both, alone = tag_likelihood(logits, valid, tags), tag_likelihood(logits[1:], valid[1:], tags[1:])
+    assert both.item() == pytest.approx(alone.item() / 2)

@@ -7,8 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stages.segment.losses.average_prediction import size_divergence
+from stages.segment.losses.average_prediction import log_average_prediction
 from stages.segment.losses.collapse import mean_entropy, mutual_information
+from stages.segment.losses.size_losses import forward_kl
+
+
+def size_divergence(logits, valid, sizes):
+    return forward_kl(log_average_prediction(logits, valid), sizes)
 
 
 def distributions(logits, valid):

@@ -17,16 +17,9 @@ from stages.segment.losses.cross_entropy import (
     weighted_cross_entropy,
 )
 
-
-def class_weights(classes):
-    return torch.arange(1, classes + 1) / 2
-
-
 LOSSES = {  # of logits, labels and pixel weights
     "plain": lambda x, y, w: cross_entropy(x, y),
     "smooth": lambda x, y, w: cross_entropy(x, y, 0.1),
-    "classes": lambda x, y, w: cross_entropy(x, y, class_weights=class_weights(x.shape[1])),
-    "classes smooth": lambda x, y, w: cross_entropy(x, y, 0.2, class_weights(x.shape[1])),
     "balanced": lambda x, y, w: balanced_cross_entropy(x, y),
     "balanced smooth": lambda x, y, w: balanced_cross_entropy(x, y, label_smoothing=0.1),
     "no background": lambda x, y, w: balanced_cross_entropy(x, y, background=False),
@@ -50,11 +43,10 @@ def by_hand(name, logits, labels, weights):
     """The equation over a list of labelled pixels."""
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     classes = logits.shape[1]
-    smoothing = {"smooth": 0.1, "classes smooth": 0.2, "balanced smooth": 0.1}.get(name, 0.0)
-    class_weight = class_weights(classes).numpy() if name.startswith("classes") else np.ones(classes)
+    smoothing = {"smooth": 0.1, "balanced smooth": 0.1}.get(name, 0.0)
     places = [at for at in np.ndindex(labels.shape) if labels[at] != 255]
     target = [(1 - smoothing) * np.eye(classes)[labels[at]] + smoothing / classes for at in places]
-    costs = [-(t * class_weight * log_p[b, :, y, x]).sum() for t, (b, y, x) in zip(target, places, strict=True)]
+    costs = [-(t * log_p[b, :, y, x]).sum() for t, (b, y, x) in zip(target, places, strict=True)]
     if name.startswith("balanced"):
         groups = [[c for c, at in zip(costs, places, strict=True) if (labels[at] == 0) == zero] for zero in (0, 1)]
         return sum(np.mean(group) for group in groups if group)
@@ -67,8 +59,7 @@ def by_hand(name, logits, labels, weights):
         images = [[c for c, at in zip(costs, places, strict=True) if at[0] == b] for b in range(len(labels))]
         costs = [cost for image in images for cost in hardest(image, share, threshold)]
         return np.mean(costs) if costs else 0.0
-    count = sum(class_weight[labels[at]] for at in places)
-    return sum(costs) / count if count else 0.0
+    return np.mean(costs) if costs else 0.0
 
 
 def random_case(rng, batch=None):

@@ -6,7 +6,7 @@ from scipy.optimize import linear_sum_assignment
 
 from stages.core.dataset import Dataset
 from stages.core.files import write_zip
-from stages.segment.matched_masks import MatchedMasks, match_sizes
+from stages.segment.matched_masks import MatchedMasks, beyond_zero, match_sizes
 
 
 def best_sum(scores, counts):
@@ -60,3 +60,20 @@ def test_the_masks_of_a_data_set(tiny_dataset, tmp_path):
         shares = np.bincount(found.ravel(), minlength=3) / found.size
         assert shares == pytest.approx(targets[image_id], abs=0.02)
         assert (found == truth)[truth != 255].mean() > 0.97
+
+
+def test_an_object_larger_than_its_active_part_grows_around_it():
+    """A 5 x 5 peak, and one of another class in a corner, on 40 x 40 pixels that are 0 elsewhere."""
+    maps = np.zeros((2, 40, 40), np.float32)
+    maps[0, 18:23, 18:23] = 1
+    maps[1, :3, :3] = 1
+    scores = beyond_zero(maps)
+    for shares, scored in (((0.8, 0.2), scores[:1]), ((0.7, 0.2, 0.1), scores)):
+        rows = np.concatenate([np.zeros((1, 1600)), scored.reshape(len(scored), -1)])
+        labels = match_sizes(rows, np.array(shares)).reshape(40, 40)
+        found = np.bincount(labels.ravel(), minlength=len(shares)) / 1600
+        assert found == pytest.approx(shares, abs=0.02)
+        place = np.argwhere(labels == 1)
+        assert abs(place.mean(0) - 20).max() < 1.5
+        assert np.hypot(*(place - 20).T).max() < 13  # a disk of 0.2 * 1600 pixels has a radius of 10
+    assert not beyond_zero(np.zeros((1, 4, 4), np.float32)).any()

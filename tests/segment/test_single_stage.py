@@ -1,7 +1,5 @@
 """The single-stage method: padded images, its schedule, and learning on six images."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
@@ -16,6 +14,7 @@ from stages.core.transforms import normalise
 from stages.segment.losses.coarse import coarsen
 from stages.segment.methods import single_stage
 from stages.segment.methods.single_stage import loss, refined_masks
+from stages.segment.setting import Setting
 from stages.segment.supervision import target_rows
 
 METHOD = {
@@ -24,22 +23,19 @@ METHOD = {
     "foreground": 0.6,
     "background": 0.7,
     "lowest": 0.2,
-    "dilations": [1, 2, 4],
     "iterations": 3,
 }
 AUGMENT = {"resize": "keep", "crop": "none", "flip": True, "rotate90": False, "jitter": 0.0}
 
 
-@dataclass(frozen=True)
-class Setting:
-    recipe: Params
-    method: Params
-    epoch: int
-    epochs: int
-
-
 def setting(epoch=9, epochs=10, **recipe):
-    return Setting(Params({"pretrain": 0.2, "loss_stride": 2} | recipe), Params(METHOD), epoch, epochs)
+    return Setting(
+        Params({"pretrain": 0.2, "loss_stride": 2, "dilations": [1, 2, 4]} | recipe),
+        Params(METHOD),
+        epoch,
+        epochs,
+        True,
+    )
 
 
 def batch_of(rng, sizes, classes=3):

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from stages.segment.losses.single_stage import (
-    balanced_cross_entropy,
     focal_penalty,
     labelled_share,
     normalised_pooling,
     pseudo_labels,
+    self_supervised_cross_entropy,
     tag_loss,
 )
 
@@ -125,7 +125,7 @@ def test_cross_entropy_equals_its_definition():
         logits, valid, tags = random_case(rng)
         labels = random_labels(rng, tags, *valid.shape[1:])
         expected = entropy_by_hand(logits, labels, valid, tags)
-        got = balanced_cross_entropy(*(torch.tensor(value) for value in (logits, labels, valid, tags)))
+        got = self_supervised_cross_entropy(*(torch.tensor(value) for value in (logits, labels, valid, tags)))
         assert got.item() == pytest.approx(expected, abs=1e-5)
         zero += expected == 0
     assert 10 < zero < 140  # both kinds of images were among them
@@ -159,7 +159,7 @@ def test_gradients_equal_finite_differences_of_the_equations():
         np.testing.assert_allclose(x.grad.numpy(), expected, atol=2e-6)
         assert abs(expected).max() > 1e-3
         x.grad = None
-        balanced_cross_entropy(x, torch.tensor(labels), *arguments).backward()
+        self_supervised_cross_entropy(x, torch.tensor(labels), *arguments).backward()
         expected = central_differences(partial(entropy_by_hand, labels=labels, valid=valid, tags=tags), logits)
         np.testing.assert_allclose(x.grad.numpy(), expected, atol=2e-6)
         assert abs(expected).max() > 1e-3
@@ -175,8 +175,8 @@ def test_padding_counts_nowhere():
     padded = torch.nn.functional.pad(logits, padding, value=50.0).requires_grad_()
     valid = torch.nn.functional.pad(whole, padding)
     marked = torch.nn.functional.pad(labels, padding, value=1)  # even where it is labelled
-    small = tag_loss(logits, whole, tags) + balanced_cross_entropy(logits, labels, whole, tags)
-    large = tag_loss(padded, valid, tags) + balanced_cross_entropy(padded, marked, valid, tags)
+    small = tag_loss(logits, whole, tags) + self_supervised_cross_entropy(logits, labels, whole, tags)
+    large = tag_loss(padded, valid, tags) + self_supervised_cross_entropy(padded, marked, valid, tags)
     assert large.item() == pytest.approx(small.item(), abs=1e-6)
     assert labelled_share(marked, valid) == labelled_share(labels, whole)
     large.backward()
@@ -209,7 +209,7 @@ def test_a_constant_mask_an_ambiguous_pixel_and_a_mask_below_the_lowest():
 @pytest.mark.parametrize("labels", [[255, 255], [0, 255], [0, 0]])
 def test_labels_that_miss_a_class_cost_nothing(labels):
     logits = torch.randn(1, 3, 1, 2, requires_grad=True)
-    loss = balanced_cross_entropy(
+    loss = self_supervised_cross_entropy(
         logits, torch.tensor([[labels]]), torch.ones(1, 1, 2, dtype=torch.bool), torch.tensor([[1.0, 1.0, 0.0]])
     )
     loss.backward()
@@ -227,7 +227,7 @@ def test_extreme_logits_of_any_precision_are_finite(dtype):
     tags = torch.tensor([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])
     labels = torch.zeros(2, 4, 4, dtype=torch.int64)
     labels[:, 0] = 2
-    loss = tag_loss(logits, valid, tags) + balanced_cross_entropy(logits, labels, valid, tags)
+    loss = tag_loss(logits, valid, tags) + self_supervised_cross_entropy(logits, labels, valid, tags)
     loss.backward()
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)

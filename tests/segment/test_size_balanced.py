@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -178,12 +177,11 @@ def test_weights_are_of_the_methods_parameters():
     np.testing.assert_array_equal(size_balanced.pixel_weights(labels, now), size_weights(labels, 3, "class", False))
 
 
-@pytest.mark.parametrize("name", ["size_balanced", "size_balanced_full"])
-def test_a_short_training_learns_and_the_penalty_holds_it(tiny_dataset, name):
-    method = import_module(f"stages.segment.methods.{name}")
+def test_a_short_training_learns_and_the_penalty_holds_it(tiny_dataset):
+    method = size_balanced
     assert method.TARGETS is None
-    labels = "masks" if name == "size_balanced_full" else "pseudo_masks"
-    assert labels == method.LABELS
+    for kind in ("masks", "pseudo_masks"):
+        assert method.labels(setting(method={"labels": kind})) == kind
     samples = training_samples(tiny_dataset)
     moved = []
     for weight in (1e-9, 1e4):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stages.segment.losses.average_prediction import log_average_prediction, size_divergence
+from stages.segment.losses.average_prediction import log_average_prediction
 from stages.segment.losses.size_losses import (
     FLOOR,
     SIZE_LOSSES,
@@ -234,10 +234,3 @@ def test_one_class_costs_what_it_must():
     alone = torch.zeros(1, 1)
     for name in ("forward_kl", "reverse_kl", "squared", "quadratic_barrier"):
         assert evaluate(name, alone, torch.ones(1, 1)) == 0
-
-
-def test_the_size_loss_is_the_forward_divergence():
-    generator = torch.Generator().manual_seed(4)
-    logits, valid = torch.randn(2, 3, 4, 4, generator=generator), torch.ones(2, 4, 4, dtype=torch.bool)
-    sizes = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
-    assert size_divergence(logits, valid, sizes) == evaluate("forward_kl", log_average_prediction(logits, valid), sizes)

@@ -72,3 +72,6 @@ def test_matched_masks_have_the_target_sizes(dataset, tmp_path):
         wanted = 0.75 / (0.75 + 0.125 * len(tags))
         assert (labels == 0).mean() == pytest.approx(wanted, abs=0.02)
         assert set(np.unique(labels)) == {0, *tags}
+    write_csv(tmp_path / "sizes.csv", [row for row in rows if row["class"] == 0], ("id", "class", "target"))
+    with pytest.raises(Fault, match="no size for the tags of image"):
+        label_maps("matched_masks", dataset, ids, Sources(Path("none"), tmp_path / "cam.zip", tmp_path / "sizes.csv"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from stages.segment.losses.size_losses import forward_kl
-
 
 def log_average_prediction(logits: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """ln of the mean softmax over an image's valid pixels, (B, K) float32.
@@ -20,22 +18,6 @@ def log_average_prediction(logits: torch.Tensor, valid: torch.Tensor) -> torch.T
     return scores.flatten(2).logsumexp(2) - valid.flatten(1).sum(1, keepdim=True).log()
 
 
-def size_divergence(logits: torch.Tensor, valid: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
-    """Forward KL divergence of the average prediction from the size target, sum_k v_k ln(v_k / S_k), mean over images.
-
-    Fan, Zhang and Boykov, "Approximate Size Targets Are Sufficient for Accurate Semantic Segmentation",
-    arXiv 2503.06954. Forward means zero-avoiding: it grows without bound as the network forgets a present class. Terms
-    with v_k = 0 are 0; an absent class is pushed down through the others' normalisation.
-
-    Shape:
-        logits: (B, K, H, W), the background among the K classes where the data set has one.
-        valid: (B, H, W) bool, False on padding and void.
-        sizes: (B, K), rows sum to 1.
-        returns a scalar float32, at least 0.
-    """
-    return forward_kl(log_average_prediction(logits, valid), sizes)
-
-
 def tag_likelihood(logits: torch.Tensor, valid: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
     """Minus the mean of ln S_k over the present classes, mean over images.
 
@@ -44,7 +26,8 @@ def tag_likelihood(logits: torch.Tensor, valid: torch.Tensor, tags: torch.Tensor
     a constant).
 
     Shape:
-        tags: (B, K), 1 for present classes (the background among them) and 0 for absent; at least one is present.
+        tags: (B, K), 1 for present classes (the background among them) and 0 for absent; an image with
+            none contributes 0.
     """
     terms = (tags * log_average_prediction(logits, valid)).sum(1)
-    return -(terms / tags.sum(1)).mean()
+    return -(terms / tags.sum(1).clamp(min=1)).mean()

@@ -12,7 +12,7 @@ from stages.segment.setting import Setting
 
 
 def crf_term(logits: torch.Tensor, batch: Batch, setting: Setting) -> torch.Tensor:
-    """How much the prediction changes where the image does not, a scalar in [0, 1] but for `rloss`.
+    """How much the prediction changes where the image does not, a scalar.
 
     The method's `crf` names it:
 
@@ -20,7 +20,7 @@ def crf_term(logits: torch.Tensor, batch: Batch, setting: Setting) -> torch.Tens
       `relaxation` are the method's).
     - `dense_energy`: all pairs of pixels, at 1 / `loss_stride` of the resolution, in [0, 1] (see `dense_energy`,
       `per_pixel`), with the recipe's `xy` in pixels and `rgb` in grey levels.
-    - `rloss`: the same as its authors' code has it, unnormalised and below 0, for their weights.
+    - `rloss`: the same as its authors' code has it, unnormalised and far below 0, for their weights.
 
     Shape:
         logits: (B, K, H, W) at the images' size.
@@ -40,8 +40,12 @@ def crf_term(logits: torch.Tensor, batch: Batch, setting: Setting) -> torch.Tens
 def with_crf(
     terms: dict[str, torch.Tensor], logits: torch.Tensor, batch: Batch, setting: Setting
 ) -> dict[str, torch.Tensor]:
-    """The terms with `crf`, and the recipe's `crf_weight` times it in `loss`; unchanged where `crf` is none."""
+    """The terms with `crf`, and its weight times it in `loss`; unchanged where the method's `crf` is none.
+
+    The weight is the recipe's `crf_weight`, that of `rloss` its `rloss_weight`.
+    """
     if setting.method.crf == "none":
         return terms
     crf = crf_term(logits, batch, setting)
-    return terms | {"loss": terms["loss"] + setting.recipe.crf_weight * crf, "crf": crf}
+    weight = setting.recipe.rloss_weight if setting.method.crf == "rloss" else setting.recipe.crf_weight
+    return terms | {"loss": terms["loss"] + weight * crf, "crf": crf}

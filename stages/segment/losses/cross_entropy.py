@@ -1,6 +1,7 @@
 """Cross-entropy with label maps, and its ways to weigh or choose pixels.
 
-Every loss is a sum over pixels divided by a count over the batch. Under several processes the count is the mean over
+Every loss is a sum over pixels divided by a count over the batch, or over its part where it is trained in parts
+(`accumulate`). Under several processes the count is the mean over
 them, so that the gradient, which is averaged over them too, is that of one process with the whole batch; each process
 must then call the same loss in each step. Where nothing is counted the loss and its gradient are 0.
 
@@ -23,7 +24,6 @@ def cross_entropy(
     logits: torch.Tensor,
     labels: torch.Tensor,
     label_smoothing: float = 0.0,
-    class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean cross-entropy over all labelled pixels of the batch; 0 where every pixel is void.
 
@@ -32,17 +32,9 @@ def cross_entropy(
     Args:
         logits, labels: see the module.
         label_smoothing: the share e of a target that is spread over all classes: (1 - e) one-hot + e / K.
-        class_weights: (K,) at least 0; a pixel's cost is sum_k w_k target_k (-ln p_k), and the sum is divided by that
-            of w at the labels, as `torch.nn.CrossEntropyLoss` has it.
     """
-    class_weights = None if class_weights is None else class_weights.float()
-    total = F.cross_entropy(
-        logits.float(), labels, class_weights, ignore_index=VOID, label_smoothing=label_smoothing, reduction="sum"
-    )
-    labelled = labels != VOID
-    if class_weights is None:
-        return per_count(total, labelled.sum())
-    return per_count(total, (class_weights[labels.where(labelled, 0)] * labelled).sum())
+    total = F.cross_entropy(logits.float(), labels, ignore_index=VOID, label_smoothing=label_smoothing, reduction="sum")
+    return per_count(total, (labels != VOID).sum())
 
 
 def balanced_cross_entropy(

@@ -19,8 +19,6 @@ from torch import nn
 
 from stages.core.distributed import mean_over_processes, rank, world_size
 
-FISHERS = ("per_sample", "batch", "running")
-NORMALISATIONS = ("none", "tensor", "all")
 DECAY = 0.1  # of the running average; its terms older than MEMORY batches are below float32's smallest number
 MEMORY = 46
 
@@ -105,7 +103,7 @@ def fisher_diagonal(
             what is left of the initial 1).
         loss: minus the mean log-likelihood of the samples of the given indices, a scalar.
         order: indices of samples.
-        kind: one of FISHERS.
+        kind: one of these three.
         batch_size: samples of a batch.
     """
     size = 1 if kind == "per_sample" else min(batch_size, len(order))

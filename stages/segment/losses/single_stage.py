@@ -78,7 +78,7 @@ def pseudo_labels(
     return claimed.byte().argmax(1).masked_fill(claimed.sum(1) != 1, VOID)
 
 
-def balanced_cross_entropy(
+def self_supervised_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor, tags: torch.Tensor
 ) -> torch.Tensor:
     """Cross-entropy with pseudo labels, every class of an image worth much the same, mean over images.

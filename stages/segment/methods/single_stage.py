@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from stages.core.filters.pamr import refine_masks
 from stages.core.samples import Batch
 from stages.segment.losses.coarse import coarsen
-from stages.segment.losses.single_stage import balanced_cross_entropy, labelled_share, pseudo_labels, tag_loss
+from stages.segment.losses.single_stage import labelled_share, pseudo_labels, self_supervised_cross_entropy, tag_loss
 from stages.segment.setting import Setting
 
 ARCHITECTURE = "single_stage"
@@ -52,7 +52,7 @@ def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torc
             logits, batch.images, batch.valid, recipe.loss_stride, recipe.dilations, method.iterations
         )
         labels = pseudo_labels(masks, batch.targets, method.foreground, method.background, method.lowest)
-        self_supervised = balanced_cross_entropy(logits, labels, batch.valid, batch.targets)
+        self_supervised = self_supervised_cross_entropy(logits, labels, batch.valid, batch.targets)
         labelled = labelled_share(labels, batch.valid)
     return {
         "loss": classification + self_supervised,

@@ -37,8 +37,12 @@ from stages.segment.losses.ewc import Consolidated, fisher_diagonal, normalised,
 from stages.segment.losses.size_weights import size_weights
 from stages.segment.setting import Setting
 
-LABELS = "pseudo_masks"
 TARGETS = None
+
+
+def labels(setting: Setting) -> str:
+    """`pseudo_masks`, or `masks` for the paper's comparison with full supervision."""
+    return setting.method.labels
 
 
 def network(segmenter: nn.Module, classifier: dict[str, Any], setting: Setting) -> nn.Module:

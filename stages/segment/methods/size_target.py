@@ -9,7 +9,8 @@ grid Potts term of the same group (see `losses.grid_potts`), or by name another.
 classifier's weights, which were learnt from the tags that the size targets contain anyway.
 
 The size loss alone has a minimum in which every pixel predicts the size target. Two values in the log show whether the
-training ends there: `entropy`, the mean over pixels, near that of the sizes, and `information` near 0.
+training ends there, both of one image a step: `information`, what a pixel's place tells of its class, falls to 0, and
+`entropy`, the mean over pixels as a share of its largest value, rises to that of the sizes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import torch
 
 from stages.core.samples import Batch
 from stages.segment.losses.average_prediction import log_average_prediction
-from stages.segment.losses.coarse import coarsen
 from stages.segment.losses.collapse import mean_entropy, mutual_information
 from stages.segment.losses.crf_term import with_crf
 from stages.segment.losses.cross_entropy import cross_entropy
@@ -38,17 +38,19 @@ def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torc
 
     The method's `size_loss` names the first (see `losses.size_losses`; `margin`, and `t` that grows by `growth` each
     epoch, are those of the barriers), `crf` the second (see `losses.crf_term`), `seeds` where the third's labels come
-    from. The weights are the recipe's, as is `loss_stride`, pixels of a cell of the grid that the first is computed on.
+    from. The weights are the recipe's.
     """
     recipe, method = setting.recipe, setting.method
-    coarse, _, valid = coarsen(logits, batch.images, batch.valid, recipe.loss_stride)
     t = method.t * method.growth**setting.epoch
-    average = log_average_prediction(coarse, valid)
+    average = log_average_prediction(logits, batch.valid)
     size = SIZE_LOSSES[method.size_loss](average, batch.targets, method.margin, t)
     terms = {"loss": recipe.size_weight * size, "size": size}
     if method.seeds != "none":
         seeds = cross_entropy(logits, batch.labels)
         terms |= {"loss": terms["loss"] + recipe.seed_weight * seeds, "seeds": seeds}
-    one = coarse[:1], valid[:1]  # of a batch: an epoch's mean needs no more, and all would cost as much as the loss
+    one = (
+        logits[:1],
+        batch.valid[:1],
+    )  # of a batch, enough for an epoch's mean; all would cost as much as the loss
     watched = {"entropy": mean_entropy(*one), "information": mutual_information(*one)}
     return with_crf(terms, logits, batch, setting) | watched

@@ -10,7 +10,6 @@ import torch
 
 from stages.core.samples import Batch
 from stages.segment.losses.average_prediction import tag_likelihood
-from stages.segment.losses.coarse import coarsen
 from stages.segment.losses.crf_term import with_crf
 from stages.segment.setting import Setting
 
@@ -19,7 +18,6 @@ TARGETS = "tags"
 
 
 def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
-    """tag + crf_weight * crf, see `losses.crf_term`; `loss_stride`, pixels of a grid cell, is the recipe's."""
-    coarse, _, valid = coarsen(logits, batch.images, batch.valid, setting.recipe.loss_stride)
-    tag = tag_likelihood(coarse, valid, batch.targets)
+    """tag + crf_weight * crf, see `losses.crf_term`."""
+    tag = tag_likelihood(logits, batch.valid, batch.targets)
     return with_crf({"loss": tag, "tag": tag}, logits, batch, setting)
