@@ -23,27 +23,37 @@ SLOPE = 0.1  # of scores over the image's diagonal, where a map is 0
 SAMPLE = 16384  # pixels that decide on the offsets; more would cost a loader its time
 
 
-def match_sizes(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def match_sizes(scores: np.ndarray, shares: np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:
     """Index of the class of each pixel, (N,) int64, such that class k has about `shares[k]` of the pixels.
 
-    The offsets are those of the entropic transport problem (Cuturi, "Sinkhorn Distances", NIPS 2013, arXiv 1306.0895)
-    as its temperature falls, on an even sample of the pixels. With two classes they are exact: a quantile.
+    With two classes it is exact: the pixels that lead most, up to the share. With more it is the argmax of the scores
+    with `offsets_of` added.
 
     Args:
         scores: (K, N) float, at most 1 apart; the background, where there is one, is a row of zeros.
         shares: (K,) at least 0, with sum 1.
+        offsets: those of `offsets_of`, where they are known already.
     """
     present = np.flatnonzero(shares)
-    wanted, all_scores = np.log(shares[present]), scores[present].astype(np.float64)
-    if len(present) == 1:
-        return np.full(scores.shape[1], present[0])
-    if len(present) == 2:
-        lead = all_scores[1] - all_scores[0]
-        count = round(float(shares[present[1]]) * len(lead))
-        labels = np.zeros(len(lead), np.int64)
-        labels[np.argsort(-lead, kind="stable")[:count]] = 1
-        return present[labels]
-    sample = all_scores[:, :: -(-scores.shape[1] // SAMPLE)]
+    if len(present) != 2:
+        offsets = offsets_of(scores, shares) if offsets is None else offsets
+        return (scores + offsets[:, None]).argmax(0)
+    lead = scores[present[1]] - scores[present[0]]
+    labels = np.full(len(lead), present[0])
+    labels[np.argsort(-lead, kind="stable")[: round(float(shares[present[1]]) * len(lead))]] = present[1]
+    return labels
+
+
+def offsets_of(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """What to add to each class's scores, (K,), so that the best class has about its share; -inf where that is 0.
+
+    They are those of the entropic transport problem (Cuturi, "Sinkhorn Distances", NIPS 2013, arXiv 1306.0895) as its
+    temperature falls, on an even sample of the pixels. Arguments as for `match_sizes`.
+    """
+    result = np.full(len(shares), -np.inf)
+    present = np.flatnonzero(shares)
+    wanted = np.log(shares[present])
+    sample = scores[present, :: -(-scores.shape[1] // SAMPLE)].astype(np.float64)
     offsets = np.zeros((len(present), 1))
     for temperature in TEMPERATURES:
         for _ in range(STEPS):
@@ -52,7 +62,8 @@ def match_sizes(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
             soft = np.exp(energy)
             mass = (soft / soft.sum(0)).mean(1)
             offsets += temperature * (wanted - np.log(np.maximum(mass, 1e-12)))[:, None]
-    return present[(all_scores + offsets).argmax(0)]
+    result[present] = offsets[:, 0]
+    return result
 
 
 def beyond_zero(maps: np.ndarray) -> np.ndarray:
@@ -81,6 +92,7 @@ class MatchedMasks:
 
     def __init__(self, dataset: Dataset, cams: Path, targets: dict[str, np.ndarray]) -> None:
         self._dataset, self._cams, self._targets = dataset, ZipReader(cams), targets
+        self._offsets: dict[str, np.ndarray] = {}  # they take long to find, and every epoch asks again
 
     def __call__(self, image_id: str) -> np.ndarray:
         """The label map (H, W) uint8; an image without tags is all background, or void where there is none."""
@@ -95,4 +107,8 @@ class MatchedMasks:
         if background:
             scores, labels = np.concatenate([np.zeros_like(scores[:1]), scores]), np.concatenate([[0], tags])
         shares = self._targets[image_id][labels]
-        return labels.astype(np.uint8)[match_sizes(scores, shares / shares.sum())].reshape(size)
+        shares = shares / shares.sum()
+        if np.count_nonzero(shares) > 2 and image_id not in self._offsets:
+            self._offsets[image_id] = offsets_of(scores, shares)
+        chosen = match_sizes(scores, shares, self._offsets.get(image_id))
+        return labels.astype(np.uint8)[chosen].reshape(size)
