@@ -50,7 +50,7 @@ def test_every_fault_in_the_params_is_named_at_once(params):
     output = fails(params)
     assert "sizewise check: params.yaml is not valid (3 faults):" in output
     assert "'nope' is not under datasets; there are: tiny, shapes" in output
-    assert "'guess' is not a method; there are: full, pseudo_mask, size_target, tags" in output
+    assert "'guess' is not a method; there are: full, pseudo_mask, size_balanced, size_target, tags" in output
     assert "unknown key 'strid' in recipes.tiny.cam; allowed: extractor, level, scales, flip, stride" in output
     assert "Running stage 'download'" not in output
     # No stage after `check` has lost its files.
