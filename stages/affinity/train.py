@@ -14,7 +14,7 @@ from stages.affinity.network import BoundaryNet
 from stages.affinity.pair_loss import at_size, pair_loss
 from stages.core.dataset import Dataset
 from stages.core.device import be_deterministic
-from stages.core.networks.encoders import load_encoder
+from stages.core.networks.encoders import load_encoder, part_of
 from stages.core.params import Params
 from stages.core.samples import Batch, Samples
 from stages.core.training import Progress, train
@@ -42,8 +42,7 @@ def train_network(
     """
     be_deterministic(seed)
     network = BoundaryNet(classifier["encoder"], classifier["output_stride"], recipe.stride)
-    weights = {k.removeprefix("encoder."): v for k, v in classifier["state"].items() if k.startswith("encoder.")}
-    load_encoder(network.encoder, weights, "the classifier")
+    load_encoder(network.encoder, part_of(classifier["state"], "encoder"), "the classifier")
     ids = dataset.ids("train")
     samples = Samples(dataset, ids, labels, np.zeros((len(ids), 0), np.float32), recipe.augment, seed)
     background = dataset.info.background

@@ -130,18 +130,22 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     def __len__(self) -> int:
         return self.steps_per_epoch * self.parts * (self.epochs - self.first)
 
-    def members(self, epoch: int, step: int) -> list[int]:
+    def members(self, epoch: int, step: int) -> np.ndarray:
         """The indices of a step's whole batch, of all processes."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
-        return order[step * self.batch_size : (step + 1) * self.batch_size].tolist()
+        return epoch_order(self.seed, epoch, self.length)[step * self.batch_size : (step + 1) * self.batch_size]
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for epoch in range(self.first, self.epochs):
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+            order = epoch_order(self.seed, epoch, self.length)
             for start in range(0, self.steps_per_epoch * self.batch_size, self.batch_size):
                 mine = order[start : start + self.batch_size][self.rank :: self.world]
                 for part in np.split(mine, self.parts):
                     yield [(epoch, int(index)) for index in part]
+
+
+def epoch_order(seed: int, epoch: int, length: int) -> np.ndarray:
+    """The permutation of `length` samples in which an epoch sees them."""
+    return np.random.default_rng([seed, epoch]).permutation(length)
 
 
 def collate(views: list[View]) -> Batch:

@@ -1,4 +1,4 @@
-"""Pseudo mask of one image: its activation maps, spread over the image in one way or another, then cut to labels."""
+"""The scores of one image: its activation maps, spread over the image in one way or another, to be cut to labels."""
 
 from __future__ import annotations
 
@@ -7,45 +7,24 @@ import numpy as np
 from stages.core.dataset import VOID
 from stages.core.filters.random_walk import random_walk
 from stages.core.params import Params
-from stages.core.two_thresholds import NONE, label_scores, resize_maps, upsample
+from stages.core.two_thresholds import NONE, resize_maps, upsample
 
 CAM, WALK, PAMR = "cam", "walk", "pamr"  # the steps
 
 
-def pseudo_mask(
-    image: np.ndarray,
-    cam: np.ndarray,
-    classes: np.ndarray,
-    background: bool,
-    refine: Params,
-    edges: np.ndarray | None = None,
-) -> np.ndarray:
-    """The pseudo mask of one image.
+def score_steps(image: np.ndarray, cam: np.ndarray, edges: np.ndarray | None, refine: Params) -> dict[str, np.ndarray]:
+    """The scores of one image after each step, in order; the last one is what the thresholds cut.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         cam: (K, h, w) uint8, activation maps of the tagged classes, 255 = the class's maximum in this image.
-        classes: (K,) the maps' labels; none of them is the background.
-        background: label 0 is the background.
-        refine: `foreground`, `background` and `crf`, see `core.two_thresholds.label_scores`. Before that the scores
-            may walk within boundaries (`walk`: none, or see `walk_scores`) and flow to pixels of like colour (`pamr`:
-            none, or a section of `core.filters.pamr`).
         edges: (h', w') uint8, the boundaries in which the scores walk, 255 = 1; not read without a walk.
-
-    Returns:
-        (H, W) uint8 labels, 255 (void) where the activation decides nothing. An image without tags is all background,
-        or all void in a data set without background.
-    """
-    scores = last(score_steps(image, cam, edges, refine))
-    return label_scores(image, scores, classes, background, refine)
-
-
-def score_steps(image: np.ndarray, cam: np.ndarray, edges: np.ndarray | None, refine: Params) -> dict[str, np.ndarray]:
-    """The scores of one image after each step, in order; arguments as for `pseudo_mask`.
+        refine: the scores may walk within boundaries (`walk`: none, or see `walk_scores`) and flow to pixels of like
+            colour (`pamr`: none, or a section of `core.filters.pamr`).
 
     Returns:
         (K, H, W) float32 in 0..1 by step: `cam`, the activation maps at the image's size; `walk` and `pamr`, each where
-        the recipe has it. The last one is what the thresholds cut.
+        the recipe has it.
     """
     size = image.shape[:2]
     steps = {CAM: upsample(cam, size)}
@@ -62,7 +41,7 @@ def last(steps: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def best_labels(scores: np.ndarray, classes: np.ndarray, background: bool, floor: float) -> np.ndarray:
-    """What scores (K, H, W) say alone, (H, W) uint8; other arguments as for `pseudo_mask`.
+    """What scores (K, H, W) of the labels `classes` (K,) say alone, (H, W) uint8.
 
     It is the class of the highest score, and background where that is not over `floor`. In a data set without
     background every pixel has a class, and an image without tags is void.
@@ -81,7 +60,7 @@ def walk_scores(cam: np.ndarray, edges: np.ndarray, size: tuple[int, int], walk:
     apply as without a walk, and are that one cut where they are equal.
 
     Args:
-        cam: (K, h, w) uint8, see `pseudo_mask`.
+        cam: (K, h, w) uint8, see `score_steps`.
         edges: (h', w') uint8, 255 = 1; the walk takes place at this size.
         size: (H, W) of the image.
         walk: `radius`, `beta` and `steps`, see `core.filters.random_walk`.

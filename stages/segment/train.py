@@ -16,7 +16,7 @@ from stages.core.dataset import Dataset
 from stages.core.device import be_deterministic
 from stages.core.inference import average_softmax, group_by_size, image_batches
 from stages.core.metrics.confusion import confusion_matrix, mean_iou
-from stages.core.networks.encoders import load_encoder
+from stages.core.networks.encoders import load_encoder, part_of
 from stages.core.networks.segmentation import Segmenter
 from stages.core.params import Params
 from stages.core.samples import Batch, Samples
@@ -60,8 +60,7 @@ def train_segmenter(
     be_deterministic(seed)
     architecture = getattr(method, "ARCHITECTURE", recipe.architecture)
     segmenter = Segmenter(architecture, classifier["encoder"], recipe.output_stride, dataset.num_classes)
-    weights = {k.removeprefix("encoder."): v for k, v in classifier["state"].items() if k.startswith("encoder.")}
-    load_encoder(segmenter.encoder, weights, "the classifier")
+    load_encoder(segmenter.encoder, part_of(classifier["state"], "encoder"), "the classifier")
     start = Setting(method_recipe, method_params, 0, recipe.epochs, dataset.info.background)
     network = method.network(segmenter, classifier, start) if hasattr(method, "network") else segmenter
     ids, labels = dataset.ids("train"), method.labels(start) if hasattr(method, "labels") else method.LABELS
@@ -90,23 +89,18 @@ def train_segmenter(
     trained = train(
         network, samples, loss, recipe, checkpoint, log, validate if dataset.info.masks else None, after_epoch
     )
+    best = trained.best
+    if best and network is not segmenter:
+        best = best | {"state": part_of(best["state"], "segmenter")}
     model = {
         "architecture": architecture,
         "encoder": classifier["encoder"],
         "output_stride": recipe.output_stride,
         "num_classes": dataset.num_classes,
         "state": {name: value.cpu() for name, value in segmenter.state_dict().items()},
-        "best": trained.best and trained.best | {"state": own_weights(trained.best["state"], network, segmenter)},
+        "best": best,
     }
     return model, trained.history
-
-
-def own_weights(state: dict[str, torch.Tensor], network: nn.Module, segmenter: Segmenter) -> dict[str, torch.Tensor]:
-    """The segmenter's part of the state of the network that was trained."""
-    if network is segmenter:
-        return state
-    prefix = "segmenter."
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 @torch.inference_mode()

@@ -32,8 +32,8 @@ from stages.core.filters.permutohedral import Lattice
 from stages.core.filters.random_walk import random_walk, transitions
 from stages.core.params import Params
 from stages.core.pool import process_map
+from stages.core.two_thresholds import label_scores, upsample
 from stages.download.shapes import render
-from stages.refine.one_image import pseudo_mask
 from stages.segment.losses.dense_energy import dense_energy
 from tests.benchmarks.timing import shortest
 
@@ -123,7 +123,8 @@ def refined(item: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """The pseudo mask of one picture with IRN's thresholds and CRF."""
     section = {"confidence": 0.7, "kernels": SETS["irn"], "iterations": ITERATIONS, "backend": "pydensecrf"}
     refine = Params({"foreground": 0.3, "background": 0.05, "walk": "none", "pamr": "none", "crf": section})
-    return pseudo_mask(*item, True, refine)
+    picture, maps, classes = item
+    return label_scores(picture, upsample(maps, picture.shape[:2]), classes, True, refine)
 
 
 def pictures() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

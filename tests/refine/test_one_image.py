@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stages.core.params import Params
-from stages.refine.one_image import pseudo_mask, walk_scores
+from stages.core.two_thresholds import label_scores
+from stages.refine.one_image import last, score_steps, walk_scores
 
 CRF = {
     "confidence": 0.7,
@@ -19,6 +20,18 @@ SMOOTH = Params({"foreground": 0.5, "background": 0.2, "walk": "none", "pamr": "
 IMAGE = np.zeros((1, 5, 3), np.uint8)
 CAM = np.array([[[0, 100, 200, 255, 130]], [[40, 90, 210, 0, 130]]], np.uint8)  # thresholds at 127.5 and 51
 CLASSES = np.array([3, 7])
+
+
+def pseudo_mask(
+    image: np.ndarray,
+    cam: np.ndarray,
+    classes: np.ndarray,
+    background: bool,
+    refine: Params,
+    edges: np.ndarray | None = None,
+) -> np.ndarray:
+    """What `refine` makes of one image's maps."""
+    return label_scores(image, last(score_steps(image, cam, edges, refine)), classes, background, refine)
 
 
 def test_two_thresholds_by_hand() -> None:

@@ -80,16 +80,13 @@ class Lattice:
                 torch.sparse_csr_tensor(*back, shape[::-1]),
             )
 
-    def filter(self, values: torch.Tensor) -> torch.Tensor:
-        """The filtered values, like `values` (N, K); differentiable with respect to them, computed in float32.
+    def apply(self, values: torch.Tensor, reverse: bool = False) -> torch.Tensor:
+        """The filtered values, (N, K) as `values`; float32, also under autocast.
 
         The blur goes along one axis after the other and ends where there is no vertex, so the filter's matrix is
-        symmetric only up to the order of the axes; the gradient is the exact one, with the axes in reverse.
+        symmetric only up to the order of the axes. `reverse` takes them the other way round: the transposed filter, by
+        which a gradient comes back.
         """
-        return _Filter.apply(values.float(), self).to(values.dtype)
-
-    def apply(self, values: torch.Tensor, reverse: bool = False) -> torch.Tensor:
-        """`filter` without a gradient; the transposed filter where `reverse` is set."""
         with torch.autocast(values.device.type, enabled=False):  # it would turn the two products into half precision
             current = values.new_zeros(self.size + 1, values.shape[1])  # the last row stands for what is not there
             current[:-1] = self._splat @ values
@@ -99,17 +96,6 @@ class Lattice:
                 torch.add(current[:-1], around, alpha=HALF, out=blurred[:-1])
                 current, blurred = blurred, current
             return self._slice @ current[:-1]
-
-
-class _Filter(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, values: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-        ctx.lattice = lattice
-        return lattice.apply(values)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return ctx.lattice.apply(gradient.contiguous(), reverse=True), None
 
 
 def simplices(

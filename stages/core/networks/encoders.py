@@ -31,8 +31,14 @@ def build_encoder(name: str, output_stride: int) -> nn.Module:
         if name.startswith(TIMM) and is_vit(name.removeprefix(TIMM)):
             return ViTEncoder(name.removeprefix(TIMM), output_stride)
         return get_encoder(name, weights=None, output_stride=output_stride)
-    except (KeyError, RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise Fault(f"encoder {name!r} at output stride {output_stride} cannot be built: {error}") from None
+
+
+def part_of(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    """The state of the submodule `name` (`encoder`, ...) within that of a whole network."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def load_encoder(encoder: nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:

@@ -31,8 +31,8 @@ class Consolidated(nn.Module):
     match under DataParallel and the penalty is always 0.
 
     Buffers, saved with the state and restored from it: `anchor` and `fisher`, (P,) float32 over all trainable
-    parameters one after the other, in the order of `segmenter.parameters()`, and `filled`, 1 from the end of task A.
-    The Fisher is 0 until then, and so is the penalty.
+    parameters one after the other, in the order of `segmenter.parameters()`. The Fisher is 0 until the end of task A,
+    and so is the penalty.
     """
 
     def __init__(self, segmenter: nn.Module) -> None:
@@ -42,9 +42,8 @@ class Consolidated(nn.Module):
         zeros = torch.zeros(sum(p.numel() for p in parameters), device=parameters[0].device)
         self.register_buffer("anchor", zeros)
         self.register_buffer("fisher", zeros.clone())
-        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
         # Equal on all processes by themselves; DDP would send them, twice the network's size, before every step.
-        self._ddp_params_and_buffers_to_ignore = ["anchor", "fisher", "filled"]
+        self._ddp_params_and_buffers_to_ignore = ["anchor", "fisher"]
 
     @property
     def encoder(self) -> nn.Module:
@@ -65,7 +64,6 @@ class Consolidated(nn.Module):
         with torch.no_grad():
             self.anchor.copy_(flat(trainable(self.segmenter)))
             self.fisher.copy_(fisher)
-            self.filled.fill_(1)
 
 
 def trainable(network: nn.Module) -> list[nn.Parameter]:

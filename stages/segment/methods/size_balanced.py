@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from stages.core.dataset import VOID
 from stages.core.faults import Fault
-from stages.core.samples import Batch, Samples, collate
+from stages.core.samples import Batch, Samples, collate, epoch_order
 from stages.core.transforms import normalise
 from stages.segment.losses.cross_entropy import cross_entropy, weighted_cross_entropy
 from stages.segment.losses.ewc import Consolidated, fisher_diagonal, normalised, trainable
@@ -86,7 +86,7 @@ def after_epoch(network: nn.Module, samples: Samples, setting: Setting) -> None:
     if not consolidates(setting) or setting.epoch + 1 != task_a_epochs(setting):
         return
     count = len(samples) if setting.recipe.fisher_images == "all" else min(setting.recipe.fisher_images, len(samples))
-    order = np.random.default_rng([samples.seed, setting.epoch]).permutation(len(samples))  # as EpochBatches has it
+    order = epoch_order(samples.seed, setting.epoch, len(samples))
     parameters = trainable(network.segmenter)
     where = parameters[0].device
 
