@@ -27,6 +27,8 @@ bench: .venv/installed-dev ## measurements of speed and memory
 	python -m tests.benchmarks.cam
 	python -m tests.benchmarks.train_aug
 	python -m tests.benchmarks.training
+	python -m tests.benchmarks.training_step
+	python -m tests.benchmarks.loader
 
 faults: .venv/installed-dev ## breaks things and looks at what a person then sees
 	pytest tests/faults
