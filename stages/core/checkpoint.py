@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import sys
@@ -13,18 +11,10 @@ from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from stages.core.files import md5
-from stages.core.params import thaw
+from stages.core.provenance import digest, made_of
 from stages.core.stage import SCRATCH, Stage
 
 WAITS = "waits-"  # start of the name of a file whose process waits for the folder
-
-
-def fingerprint(stage: Stage) -> str:
-    """SHA-256 over the stage's params and the md5 of its dependencies, code included."""
-    files = {name: md5(path) for name, path in stage.deps.items()} | {str(path): md5(path) for path in stage.code}
-    content = {"params": {name: thaw(value) for name, value in stage.params.items()}, "files": files}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
@@ -37,7 +27,7 @@ def checkpoint(stage: Stage) -> Iterator[Path]:
     Two experiments that differ in the segmenter alone share one classifier, and DVC's queue may start both at once:
     the second waits here and then goes on from the first one's last epoch, with nothing left to train.
     """
-    folder = Path(os.environ.get("DVC_ROOT", ".")) / SCRATCH / "checkpoints" / fingerprint(stage)
+    folder = Path(os.environ.get("DVC_ROOT", ".")) / SCRATCH / "checkpoints" / digest(made_of(stage))
     with acquire(folder, stage.name):
         yield folder / f"{stage.name}.pt"
         if not any(folder.glob(f"{WAITS}*")):

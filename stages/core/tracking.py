@@ -60,9 +60,12 @@ class Store:
 
     def find(self, tags: Mapping[str, str]) -> Run | None:
         """The newest run with all of `tags`."""
+        return next(iter(self.matching(tags, 1)), None)
+
+    def matching(self, tags: Mapping[str, str], most: int = 1000) -> list[Run]:
+        """The newest runs with all of `tags`, at most so many."""
         condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        runs = self.client.search_runs([self.experiment_id], condition, max_results=1)
-        return runs[0] if runs else None
+        return list(self.client.search_runs([self.experiment_id], condition, max_results=most))
 
 
 def tracking_uri() -> str:

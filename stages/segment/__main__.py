@@ -10,6 +10,7 @@ from stages.core.checkpoint import checkpoint
 from stages.core.dataset import Dataset
 from stages.core.files import write_csv
 from stages.core.networks.encoders import read_model
+from stages.core.provenance import made_of
 from stages.core.stage import Stage, run
 from stages.core.tracking import child_run
 from stages.core.training import save_model
@@ -26,7 +27,11 @@ def main(stage: Stage) -> None:
 
 
 def work(stage: Stage, path: Path) -> None:
-    """Trains and saves the last model, and the best on val beside it; `predict` says which of them counts."""
+    """Trains and saves the last model, and the best on val beside it; `predict` says which of them counts.
+
+    segmenter.pt also says what its labels are called and painted in, and what it was made of, so that the file alone
+    can be used (`stages.predict.run`) and traced (`stages.track.card`).
+    """
     recipe = stage.params["recipes.${dataset}.segmenter"]
     dataset = Dataset(stage.deps["dataset"], stage.deps["raw"])
     classifier = read_model(stage.deps["classifier"])
@@ -47,7 +52,9 @@ def work(stage: Stage, path: Path) -> None:
             return
         columns = dict.fromkeys([*FIRST_COLUMNS, *(key for row in history for key in row)])
         write_csv(stage.outs["segment_log"], history, tuple(columns))
-        save_model(stage.outs["segmenter"], model)
+        info = dataset.info
+        described = {key: getattr(info, key) for key in ("classes", "background", "palette")} | {"dataset": info.name}
+        save_model(stage.outs["segmenter"], model | described | {"made_of": made_of(stage)})
 
 
 if __name__ == "__main__":

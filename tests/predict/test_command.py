@@ -3,7 +3,7 @@
 import pytest
 
 from stages.core.faults import Fault
-from stages.predict.__main__ import weights
+from stages.predict.network import weights
 
 MODEL = {"state": {"w": 1}, "best": {"epoch": 2, "score": 0.5, "state": {"w": 2}}}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from segmentation_models_pytorch.encoders import encoders as known
 from segmentation_models_pytorch.encoders import get_encoder
@@ -63,6 +66,28 @@ def freeze_batch_norm(network: nn.Module) -> None:
             module.eval()
 
 
-def read_model(path: object) -> dict:
-    """A file written by `torch.save`, on the CPU, without unpickling code."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+def read_model(path: Path) -> dict[str, Any]:
+    """A file written by `torch.save`, on the CPU, without unpickling code.
+
+    Raises:
+        Fault: there is no such file, or it holds what cannot be read so.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise Fault(f"{path} does not exist") from None
+    except Exception as error:  # torch, zipfile and pickle raise many kinds
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise Fault(f"{path} is not a model that can be read safely: {why}") from None
+
+
+def read_segmenter(path: Path) -> dict[str, Any]:
+    """The content of a segmenter.pt of `segment`, with all that it says about itself.
+
+    Raises:
+        Fault: see `read_model`; or it is no segmenter.
+    """
+    model = read_model(path)
+    if not isinstance(model, dict) or "made_of" not in model:
+        raise Fault(f"{path} is no segmenter.pt of stage `segment`, or one of an older version")
+    return model
