@@ -5,7 +5,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro test lint bench faults table verify ui
+.PHONY: help repro test lint bench faults table curve verify ui
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*:\)[^#]*## /\1	/p' Makefile
@@ -35,6 +35,9 @@ faults: .venv/installed-dev ## breaks things and looks at what a person then see
 
 table: .venv/installed ## result tables of README.md from metrics/experiments.csv
 	python -m stages.track.table
+
+curve: .venv/installed ## runs what is missing of the curve of `shapes`, and draws it
+	python -m stages.track.curve all --dataset shapes
 
 verify: .venv/installed ## whether the committed results belong to the committed code and params
 	dvc status

@@ -40,6 +40,12 @@ class CrfTerm(Section):
     relaxation: Literal["bilinear", "quadratic", "collision", "log_quadratic", "normalised_quadratic"]
 
 
+class Full(CrossEntropyKind):
+    """Training on true masks."""
+
+    match_sizes: bool
+
+
 class PseudoMask(CrossEntropyKind, CrfTerm):
     """Training on pseudo masks."""
 
@@ -164,7 +170,7 @@ class Nothing(Section):
 class Methods(Section):
     """What is equal for all data sets: `methods`."""
 
-    full: CrossEntropyKind
+    full: Full
     pseudo_mask: PseudoMask
     size_balanced: SizeBalanced
     size_target: SizeTarget

@@ -40,8 +40,18 @@ def match_sizes(scores: np.ndarray, shares: np.ndarray, offsets: np.ndarray | No
         return (scores + offsets[:, None]).argmax(0)
     lead = scores[present[1]] - scores[present[0]]
     labels = np.full(len(lead), present[0])
-    labels[np.argsort(-lead, kind="stable")[: round(float(shares[present[1]]) * len(lead))]] = present[1]
+    labels[highest(lead, round(float(shares[present[1]]) * len(lead)))] = present[1]
     return labels
+
+
+def highest(values: np.ndarray, count: int) -> np.ndarray:
+    """True at the `count` highest of the values (N,); of equal ones the first count. All of them if there are fewer."""
+    if count <= 0 or count >= len(values):
+        return np.full(len(values), count > 0)
+    level = np.partition(values, len(values) - count)[len(values) - count]
+    chosen = values > level
+    chosen[np.flatnonzero(values == level)[: count - np.count_nonzero(chosen)]] = True
+    return chosen
 
 
 def offsets_of(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:

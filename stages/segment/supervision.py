@@ -12,6 +12,7 @@ from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, read_csv
 from stages.segment.matched_masks import MatchedMasks
+from stages.segment.resized_masks import ResizedMasks
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,23 @@ def label_maps(
 ) -> Callable[[str], np.ndarray] | None:
     """A function from an image's id to its label map (H, W) uint8; None where the method reads none.
 
-    kind: `masks`, `pseudo_masks`, `matched_masks` (see `segment.matched_masks`) or None.
+    kind: `masks`, `resized_masks` (see `segment.resized_masks`), `pseudo_masks`, `matched_masks` (see
+        `segment.matched_masks`) or None.
     ids: the training images.
 
     Raises:
         Fault: the data set has no masks, or an image has no size to match.
     """
-    if kind == "masks":
+    if kind in ("masks", "resized_masks"):
         if not dataset.info.masks:
             raise Fault(
                 f"data set {dataset.info.name} has no masks, which this method trains on; choose another method"
             )
-        return dataset.mask
+        if kind == "masks":
+            return dataset.mask
+        sizes, true = (size_rows(dataset, ids, sources, column) for column in ("target", "true"))
+        factors = np.divide(sizes, true, out=np.ones_like(sizes), where=true > 0)
+        return ResizedMasks(dataset, dict(zip(ids, factors, strict=True)))
     if kind == "pseudo_masks":
         return PseudoMasks(sources.pseudo_masks)
     if kind == "matched_masks":
@@ -76,10 +82,20 @@ def target_rows(kind: str | None, dataset: Dataset, ids: list[str], sources: Sou
         if dataset.info.background:
             rows[:, 0] = 1
         return rows
+    return size_rows(dataset, ids, sources, "target")
+
+
+def size_rows(dataset: Dataset, ids: list[str], sources: Sources, column: str) -> np.ndarray:
+    """The sizes in a column of the size targets, `target` or `true`, (len(ids), K) float32.
+
+    Raises:
+        Fault: an image has none.
+    """
+    rows = np.zeros((len(ids), dataset.num_classes), np.float32)
     position = {image_id: row for row, image_id in enumerate(ids)}
     for line in read_csv(sources.size_targets):
         if line["id"] in position:
-            rows[position[line["id"]], int(line["class"])] = float(line["target"])
+            rows[position[line["id"]], int(line["class"])] = float(line[column])
     missing = [image_id for image_id, total in zip(ids, rows.sum(1), strict=True) if total == 0]
     if missing:
         raise Fault(f"{sources.size_targets} has no sizes for {len(missing)} training images, {missing[0]} among them")

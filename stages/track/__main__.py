@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stages.core import tracking
 from stages.core.experiment import current_experiment
-from stages.core.files import read_json
+from stages.core.files import read_csv, read_json
 from stages.core.params import read_yaml
 from stages.core.stage import Stage, run
 from stages.track import ledger, publish
@@ -23,7 +23,8 @@ def main(stage: Stage) -> None:
             run_id = publish.publish(experiment, summary, md5s, publish.files_below(stage.deps.values(), SMALL))
             cost = publish.training_cost(run_id)
     finally:  # the row is kept also where MLflow fails
-        ledger.gather(summary_path.with_name(ledger.FILE), [ledger.row_of(experiment, summary, cost)])
+        scores = summary | {"dice": ledger.mean_dice(experiment, read_csv(stage.deps["miou"]))}
+        ledger.gather(summary_path.with_name(ledger.FILE), [ledger.row_of(experiment, scores, cost)])
 
 
 if __name__ == "__main__":

@@ -35,9 +35,10 @@ from stages.core.files import csv_text, format_cell, write_csv
 from stages.core.stage import SCRATCH
 
 FILE = "experiments.csv"  # beside summary.json; no entry of dvc.yaml, since a stage appends to it
-METRICS = ("miou", "ia_miou", "ia_s", "ia_m", "ia_l", "balanced_ia_miou", "pseudo_mask_miou", "size_error")
+METRICS = ("miou", "ia_miou", "ia_s", "ia_m", "ia_l", "balanced_ia_miou", "pseudo_mask_miou", "size_error", "dice")
 COST = ("train_minutes", "train_memory_gb")  # as MLflow has them; empty where the segmenter came from the cache
 COLUMNS = ("experiment", "commit", "dataset", "method", "seed", "params", *METRICS, *COST)
+BEFORE_DICE = tuple(column for column in COLUMNS if column != "dice")  # files and experiments that know none
 OWN_COLUMN = ("dataset", "method", "seed")
 COMMIT_DIGITS = 10
 MODIFIED = "+"  # after the commit: the code was not the commit's
@@ -105,7 +106,7 @@ def row_of(experiment: Experiment, summary: Mapping[str, float | None], cost: Ma
 
     Args:
         experiment: gives name, commit and params.
-        summary: the metrics of summary.json, by the names in `METRICS`.
+        summary: the metrics of summary.json and `dice`, see `mean_dice`, by the names in `METRICS`.
         cost: time and memory, by the names in `COST`.
 
     Raises:
@@ -121,8 +122,17 @@ def row_of(experiment: Experiment, summary: Mapping[str, float | None], cost: Ma
     return {key: row[key] for key in COLUMNS}
 
 
+def mean_dice(experiment: Experiment, scores: Iterable[Row]) -> float:
+    """Mean Dice coefficient of the classes without the background on the headline split; NaN where it is undefined.
+
+    scores: the rows of miou.csv.
+    """
+    headline = experiment.params[f"datasets.{experiment.params['dataset']}.headline"]
+    return next(float(row["dice"] or "nan") for row in scores if row["split"] == headline)
+
+
 def parse(content: str, where: str) -> list[Row]:
-    """The rows of the file's text.
+    """The rows of the file's text; where it has no column `dice`, that is empty.
 
     Raises:
         Fault: the header or a row is not what `track` writes, as after a merge with conflicts.
@@ -131,12 +141,14 @@ def parse(content: str, where: str) -> list[Row]:
     rows = [cells for cells in reader if cells]
     if not rows:
         return []
+    columns = BEFORE_DICE if tuple(rows[0]) == BEFORE_DICE else COLUMNS
     for number, cells in enumerate(rows[1:], start=2):
-        if len(cells) != len(COLUMNS):
-            raise Fault(f"{where}: row {number} has {len(cells)} cells, not {len(COLUMNS)}: mend or remove it")
-    if tuple(rows[0]) != COLUMNS:
+        if len(cells) != len(columns):
+            raise Fault(f"{where}: row {number} has {len(cells)} cells, not {len(columns)}: mend or remove it")
+    if tuple(rows[0]) != columns:
         raise Fault(f"{where}: the header must be {','.join(COLUMNS)}")
-    return [dict(zip(COLUMNS, cells, strict=True)) for cells in rows[1:]]
+    found = (dict(zip(columns, cells, strict=True)) for cells in rows[1:])
+    return [{column: row.get(column, "") for column in COLUMNS} for row in found]
 
 
 def read(path: Path) -> list[Row]:

@@ -28,6 +28,7 @@ HEADINGS = {
     "balanced_ia_miou": "balanced IA-mIoU",
     "pseudo_mask_miou": "pseudo mask mIoU",
     "size_error": "size error",
+    "dice": "Dice",
     "train_minutes": "min",
     "train_memory_gb": "GB",
 }

@@ -4,10 +4,12 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.core.experiment import current_experiment
 from stages.core.faults import Fault
+from stages.core.files import csv_text
 from stages.track import ledger
 
 HEADER = ",".join(ledger.COLUMNS)
@@ -118,6 +120,23 @@ def test_a_metric_without_a_column_is_a_defect():
         ledger.row_of(current_experiment(), {"miou": 1.0, "accuracy": 1.0}, {})
 
 
+def test_dice_is_that_of_the_headline_split():
+    edit(("seed: 0\n", "seed: 0\ndatasets: {tiny: {headline: test}, big: {headline: val}}\n"))
+    scores = [{"split": "val", "dice": "0.5"}, {"split": "test", "dice": "0.25"}]
+    assert ledger.mean_dice(current_experiment(), scores) == 0.25
+    assert np.isnan(ledger.mean_dice(current_experiment(), [{"split": "test", "dice": ""}]))
+
+
+def test_rows_from_before_there_was_a_dice_have_none():
+    FILE.parent.mkdir()
+    older = [column for column in ledger.COLUMNS if column != "dice"]
+    FILE.write_text(csv_text([{"experiment": "a", "commit": "1", "miou": "0.5", "train_minutes": "3"}], older))
+    expected = [row("a", "1", miou="0.5", train_minutes="3"), row("b", dice="0.75")]
+    assert ledger.gather(FILE, [row("b", dice="0.75")]) == expected
+    assert ledger.read(FILE) == expected
+    assert tuple(expected[0]) == ledger.COLUMNS
+
+
 def test_the_same_experiment_replaces_its_row_where_it_stands():
     ledger.gather(FILE, [row("a", miou="1"), row("b", miou="2"), row("a", "9999999999", miou="3")])
     ledger.gather(FILE, [row("a", "0123456789+", miou="4")])
@@ -135,7 +154,7 @@ def test_an_unchanged_file_is_not_written_again():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"{HEADER}\n<<<<<<< HEAD\n", r"experiments\.csv: row 2 has 1 cells, not 16"),
+        (f"{HEADER}\n<<<<<<< HEAD\n", r"experiments\.csv: row 2 has 1 cells, not 17"),
         ("experiment,miou\n", r"experiments\.csv: the header must be experiment,commit"),
     ],
 )

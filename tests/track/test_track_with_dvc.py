@@ -11,16 +11,18 @@ import pytest
 from stages.track import ledger
 
 ROOT = Path(__file__).parents[2]
-PARAMS = "dataset: tiny\nmethod: full\nseed: 0\nlr: 0.25\n"
+PARAMS = "dataset: tiny\nmethod: full\nseed: 0\nlr: 0.25\ndatasets: {tiny: {headline: test}}\n"
 DVC_YAML = """\
 stages:
   evaluate:
     cmd: mkdir -p metrics && grep -oP "lr. \\\\K.*" params.yaml | sed "s/.*/{\\"miou\\":&}/" > metrics/summary.json
+      && printf "split,dice\\nval,0.5\\ntest,0.75\\n" > metrics/miou.csv
     params: [lr]
     metrics: [{metrics/summary.json: {cache: false}}]
+    outs: [{metrics/miou.csv: {cache: false}}]
   track:
     cmd: python -m stages.track
-    deps: [metrics/summary.json]
+    deps: [metrics/summary.json, metrics/miou.csv]
     params: [params.yaml: []]
 """
 

@@ -1,8 +1,8 @@
 """One way to supervise per file.
 
 A method's module has:
-    LABELS: which label maps it reads: `masks`, `pseudo_masks`, `matched_masks` or None; or in its place a function
-        labels(setting) that says which.
+    LABELS: which label maps it reads: `masks`, `resized_masks`, `pseudo_masks`, `matched_masks` or None; or in
+        its place a function labels(setting) that says which.
     TARGETS: what its row per image is: `sizes`, `tags` (the background is always present) or None.
     loss(outputs, batch, setting) -> scalar terms by name, `loss` among them, all means over images. `outputs` is what
         the network gave for the batch: logits (B, K, H, W) float32 at the images' size, unless it has one of its own.

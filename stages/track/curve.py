@@ -1,0 +1,150 @@
+"""`python -m stages.track.curve`: how wrong size targets may be, as a queue of experiments and a picture.
+
+    queue  queues the experiments of a data set's curve that have not finished, running and queued ones left out
+    draw   metrics/curve_DATASET.csv, a row per experiment, and docs/curve_DATASET.png
+    all    queue, then runs everything that is queued, then draw
+
+The settings are in `stages.track.curve_points`, and where an experiment has finished before, under whatever name, its
+row in metrics/experiments.csv counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stages.core.faults import Fault
+from stages.core.files import atomic, write_csv
+from stages.core.params import read_yaml
+from stages.track.curve_figure import figure
+from stages.track.curve_points import CURVES, NO_RESULT, Point, rows_of
+from stages.track.ledger import FILE, Row, gather
+
+PARAMS, EXPERIMENTS = Path("params.yaml"), Path("metrics") / FILE
+OWN = ("experiment", "commit", "seed", "size_error", "miou", "ia_miou", "dice")
+COLUMNS = ("series", "setting", *OWN)
+WAITING = ("Queued", "Running")  # as `dvc queue status` says it
+
+
+def dvc(*arguments: str, read: bool = False) -> str:
+    """Runs a DVC command; with `read` gives its output, which else goes where this program's goes.
+
+    Raises:
+        Fault: it fails.
+    """
+    done = subprocess.run(  # noqa: S603 - no shell, and the arguments are ours
+        ["dvc", *arguments],  # noqa: S607 - the environment's own
+        stdout=subprocess.PIPE if read else None,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Fault(f"{shlex.join(['dvc', *arguments])} failed with exit status {done.returncode}; see above")
+    return done.stdout or ""
+
+
+def points(dataset: str, changes: Sequence[str]) -> list[Point]:
+    """The points of a data set's curve, all of them with further `KEY=VALUE` changes.
+
+    Raises:
+        Fault: there is no curve of it.
+    """
+    if dataset not in CURVES:
+        there = ", ".join(CURVES)
+        raise Fault(f"stages/track/curve_points.py has no curve of data set {dataset!r}; there are: {there}")
+    return [replace(point, changes=(*point.changes, *changes)) for point in CURVES[dataset]]
+
+
+def experiment_name(point: Point, dataset: str, seed: int) -> str:
+    """A name of what the experiment is, so that two of different settings never share it."""
+    parts = [f"{key.split('.')[-1]}-{value}" for key, _, value in (change.partition("=") for change in point.changes)]
+    told = [part for part in parts if part.split("-")[0] not in NO_RESULT]
+    return re.sub(r"[^\w.]+", "-", "-".join(["curve", dataset, point.method, *told, f"seed{seed}"]))
+
+
+def missing(
+    chosen: Iterable[Point], dataset: str, rows: Sequence[Row], params: Mapping[str, Any]
+) -> Iterator[tuple[Point, int]]:
+    """The points and seeds that no row has."""
+    for point in chosen:
+        finished = rows_of(point, dataset, rows, params)
+        yield from ((point, seed) for seed in point.seeds if seed not in finished)
+
+
+def waiting() -> set[str]:
+    """The names of the experiments that are queued or running."""
+    lines = (line.split() for line in dvc("queue", "status", read=True).splitlines())
+    return {words[1] for words in lines if len(words) > 2 and words[-1] in WAITING}
+
+
+def queue(dataset: str, changes: Sequence[str], at_most: int | None, dry: bool) -> None:
+    """Queues what is missing, in the order of the table, or only prints the commands."""
+    wanted = list(missing(points(dataset, changes), dataset, gather(EXPERIMENTS), read_yaml(PARAMS)))
+    named = [(experiment_name(point, dataset, seed), point, seed) for point, seed in wanted]
+    there = waiting()
+    left = [entry for entry in named if entry[0] not in there]
+    for name, point, seed in left[:at_most]:
+        values = (f"dataset={dataset}", f"method={point.method}", f"seed={seed}", *point.changes)
+        arguments = ["exp", "run", "--queue", "-n", name, *(word for value in values for word in ("-S", value))]
+        print(shlex.join(["dvc", *arguments]))  # noqa: T201 - the command's output
+        if not dry:
+            dvc(*arguments)
+    count = len(left[:at_most])
+    print(  # noqa: T201 - the command's output
+        f"{count} experiments {'to queue' if dry else 'queued'}, {len(named) - len(left)} were waiting, "
+        f"{len(left) - count} left for later; `dvc queue start` runs them, `dvc queue status` shows them"
+    )
+
+
+def draw(dataset: str, changes: Sequence[str]) -> None:
+    """Writes metrics/curve_DATASET.csv and docs/curve_DATASET.png, and says what is missing.
+
+    Raises:
+        Fault: nothing has finished.
+    """
+    chosen, rows, params = points(dataset, changes), gather(EXPERIMENTS), read_yaml(PARAMS)
+    raw = [
+        {"series": point.series, "setting": point.name, **{key: row[key] for key in OWN}}
+        for point in chosen
+        for row in rows_of(point, dataset, rows, params).values()
+    ]
+    if not raw:
+        raise Fault(f"no experiment of the curve of {dataset} has finished; `python -m stages.track.curve queue` first")
+    write_csv(EXPERIMENTS.with_name(f"curve_{dataset}.csv"), raw, COLUMNS)
+    with atomic(Path("docs") / f"curve_{dataset}.png") as temporary:
+        temporary.write_bytes(figure(raw))
+    for point, seed in missing(chosen, dataset, rows, params):
+        print(f"not there yet: {point.series}, {point.name}, seed {seed}")  # noqa: T201 - the command's output
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.track.curve", description=__doc__.split("\n")[0])
+    parser.add_argument("action", choices=("queue", "draw", "all"))
+    parser.add_argument("--dataset", default="shapes", help="of %(default)s and others with a table of settings")
+    parser.add_argument(
+        "-S", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="a param of all experiments"
+    )
+    parser.add_argument("--at-most", type=int, metavar="N", help="queue the first N of the missing ones")
+    parser.add_argument("--dry", action="store_true", help="print what would be queued, and leave it at that")
+    options = parser.parse_args(arguments)
+    if options.action != "draw":
+        queue(options.dataset, options.changes, options.at_most, options.dry)
+    if options.action == "all" and not options.dry:
+        dvc("exp", "run", "--run-all")
+    if options.action == "draw" or (options.action == "all" and not options.dry):
+        draw(options.dataset, options.changes)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Fault as fault:
+        sys.exit(f"sizewise curve: {fault}")

@@ -1,0 +1,139 @@
+"""The experiments of the curves: score against the error of the size targets, per data set.
+
+What is compared, by series:
+
+    size_targets  training on sizes with relative Gaussian errors
+    human         on sizes with the errors that people make
+    steps, bins   on coarse answers: multiples of 5 or 10 %, or small, medium and large
+    masks         full supervision by masks whose objects have sizes of the same Gaussian errors
+    full, pseudo_mask, tags   without size errors: exact masks, pseudo masks, tags alone
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.core.experiment import flatten
+from stages.track.ledger import Row
+
+NO_RESULT = ("source",)  # where the raw data lie on this machine
+
+
+@dataclass(frozen=True)
+class Point:
+    """A setting of a curve.
+
+    series: see the module.
+    name: what the setting is called within its series.
+    method: of params.yaml.
+    changes: `KEY=VALUE` as for `dvc exp run -S`, beside data set, method and seed.
+    seeds: of training.
+    """
+
+    series: str
+    name: str
+    method: str
+    changes: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+
+
+def gaussian(level: str, sigma: float, seeds: tuple[int, ...] = (0,)) -> Point:
+    """Size targets with relative Gaussian errors; `level` is the mean relative error that sigma is to give."""
+    changes = ("size_targets.corruption=relative_gaussian", f"size_targets.sigma={sigma}")
+    return Point("size_targets", level, "size_target", changes, seeds)
+
+
+def masks(level: str, sigma: float) -> Point:
+    """True masks resized to the same targets."""
+    return Point("masks", level, "full", ("methods.full.match_sizes=true", *gaussian(level, sigma).changes))
+
+
+def coarse(series: str, name: str, change: str) -> Point:
+    """Answers on a coarse scale."""
+    return Point(series, name, "size_target", ("size_targets.corruption=quantised", f"size_targets.{change}"))
+
+
+HUMAN = "size_targets.corruption=human"
+
+# An error of 16 % of the size is sigma 0.2 where objects are small: sqrt(2 / pi) sigma, see `stages.size_targets`.
+CURVES = {
+    "shapes": (
+        Point("size_targets", "0 %", "size_target", seeds=(0, 1, 2)),
+        gaussian("16 %", 0.2, (0, 1, 2)),
+        gaussian("64 %", 0.8, (0, 1, 2)),
+        gaussian("4 %", 0.05),
+        gaussian("8 %", 0.1),
+        gaussian("32 %", 0.4),
+        Point("human", "16 %", "size_target", (HUMAN, "size_targets.scale=1.3")),
+        coarse("steps", "5 % steps", "step=0.05"),
+        coarse("steps", "10 % steps", "step=0.1"),
+        coarse("bins", "small, medium, large", "bins=[0.03,0.11]"),
+        Point("full", "exact", "full"),
+        masks("4 %", 0.05),
+        masks("16 %", 0.2),
+        masks("64 %", 0.8),
+        Point("pseudo_mask", "from tags", "pseudo_mask"),
+        Point("tags", "alone", "tags"),
+    ),
+}
+
+
+def parsed(changes: str) -> dict[str, Any]:
+    """The values of `KEY=VALUE` changes joined by spaces, as YAML 1.2 reads them: 1e-1, 0.10 and 0.1 are the same."""
+    return {
+        key.lstrip("+"): value_of(text) for key, _, text in (part.partition("=") for part in split_changes(changes))
+    }
+
+
+def split_changes(changes: str) -> list[str]:
+    """The parts of a cell `params`; a space within a value parts nothing."""
+    return [part for part in re.split(r"\s+(?=\+{0,2}[\w.]+=)", changes.strip()) if part]
+
+
+def value_of(text: str) -> Any:
+    """A value as YAML reads it; the text itself where it is no YAML."""
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError:
+        return text
+
+
+def essential(changes: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes that can change a result: without those that say what params.yaml says, and without NO_RESULT.
+
+    defaults: the flat params.yaml.
+    """
+    absent = object()
+    return {
+        key: value
+        for key, value in parsed(changes).items()
+        if key not in NO_RESULT and defaults.get(key, absent) != value
+    }
+
+
+def rows_of(point: Point, dataset: str, rows: Iterable[Row], params: Mapping[str, Any]) -> dict[int, Row]:
+    """The row of each seed that has finished, by seed; of several the last one, as the newest code's.
+
+    A row belongs to the point if data set and method are the same, and its changes, in any order and any way of
+    writing a number, too.
+
+    Args:
+        point: a setting.
+        dataset: its data set.
+        rows: of experiments.csv.
+        params: the content of params.yaml.
+    """
+    defaults = flatten(params)
+    wanted = essential(" ".join(point.changes), defaults)
+    found = {
+        int(row["seed"]): row
+        for row in rows
+        if (row["dataset"], row["method"]) == (dataset, point.method) and essential(row["params"], defaults) == wanted
+    }
+    return dict(sorted(found.items()))
