@@ -217,8 +217,10 @@ def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:
         yield f"method: {method} needs a background, which data set {name!r} lacks (background: false); choose another"
     if part(tree, "size_targets", "void") == "included":
         yield f"size_targets.void: must be excluded for data set {name!r}, which has no background to count void in"
-    corrupted = part(tree, "size_targets", "corruption") in ("relative_gaussian", "lognormal")
-    renormalise = part(tree, "size_targets", "renormalise")
-    if corrupted and renormalise in ("background", "joint"):
+    corruption, renormalise = (part(tree, "size_targets", key) for key in ("corruption", "renormalise"))
+    if corruption == "biased":
+        rule = f"must be another one for data set {name!r}, which has no background to take from or give to"
+        yield f"size_targets.corruption: {rule}, is 'biased'"
+    if corruption in ("relative_gaussian", "lognormal") and renormalise in ("background", "joint"):
         rule = f"must be all for data set {name!r}, which has no background"
         yield f"size_targets.renormalise: {rule}, is {renormalise!r}"

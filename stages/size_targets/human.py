@@ -35,6 +35,7 @@ def human_factors(true: np.ndarray, draws: np.ndarray, scale: float) -> np.ndarr
     size = np.log(np.where(true > 0, true, 1))
     shift = np.interp(size, np.log(KNOTS), SHIFT)
     spread = np.exp(np.interp(size, np.log(KNOTS), np.log(SPREAD)))
-    tail = stdtrit(FREEDOM, ndtr(-np.abs(draws)))  # the lower tail, where quantiles keep their digits
+    certain = np.minimum(np.abs(draws), 8)  # far beyond LARGEST; of a probability of 0 there is no quantile
+    tail = stdtrit(FREEDOM, ndtr(-certain))  # the lower tail, where quantiles keep their digits
     t = np.minimum(-tail, LARGEST) * np.sign(draws)
     return np.where(true > 0, np.exp(scale * (shift + spread * t)), 1)

@@ -112,7 +112,13 @@ def quantised(sizes: np.ndarray, _ids: list[str], params: Params, background: bo
 
 
 def biased(sizes: np.ndarray, _ids: list[str], params: Params, background: bool) -> np.ndarray:
-    """Every object `factor` times its size, and the background the rest."""
+    """Every object `factor` times its size, and the background the rest.
+
+    Raises:
+        Fault: there is no background, so that the factor would be divided out.
+    """
+    if not background:
+        raise Fault("size_targets.corruption: biased needs a background, which this data set lacks; use another")
     return scaled(sizes, params.factor, background)
 
 
