@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def make_targets(
 def given_sizes(dataset: Dataset, ids: list[str], size_file: Path, params: Params) -> np.ndarray:
     """Relative sizes (N, C) from a file of sizes or from boxes, completed by the rule `params.missing`.
 
+    How many had to be completed is said on standard error.
+
     Raises:
         Fault: there is no file of sizes, or it has faults.
     """
@@ -82,6 +85,12 @@ def given_sizes(dataset: Dataset, ids: list[str], size_file: Path, params: Param
         sizes = read_sizes(path, dataset, ids)
     tagged = np.zeros(sizes.shape, bool)
     tagged[:, dataset.foreground.start :] = dataset.tag_matrix(ids) > 0
+    lacking = int((tagged & np.isnan(sizes)).sum())
+    if lacking:
+        sys.stderr.write(
+            f"sizewise size_targets: {lacking} of the {int(tagged.sum())} tags have no size; they are handled as "
+            f"size_targets.missing says: {params.missing}\n"
+        )
     return complete(sizes, tagged, params.missing, dataset.info.background, ids)
 
 

@@ -142,12 +142,15 @@ def test_a_class_that_no_mask_shows_gets_the_mean_size_of_the_others(make_datase
     assert targets_of(rows)["c"] == pytest.approx({0: 0, 2: 1})
 
 
-def test_sizes_of_a_file_by_hand(make_dataset: Maker, tmp_path: Path) -> None:
+def test_sizes_of_a_file_by_hand(make_dataset: Maker, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "sizes.csv"
     path.write_text("image,class,percent\na,cat,40\nb,dog,70\n")
     dataset = make_dataset(tags=TAGS)
     rows, errors = make_targets(dataset, NO_MASKS, path, params(source="file", corruption="none"))
     assert targets_of(rows) == {"a": {0: 0.3, 1: 0.4, 2: 0.3}, "b": {0: 0.3, 2: 0.7}, "c": {0: 1}}
+    assert (
+        "1 of the 3 tags have no size; they are handled as size_targets.missing says: tags" in capsys.readouterr().err
+    )
     assert errors[0]["mean_relative_error"] == pytest.approx((0.2 + 0.8 + 0.3) / 3)
     mean, _ = make_targets(dataset, NO_MASKS, path, params(source="file", corruption="none", missing="class_mean"))
     assert targets_of(mean)["a"] == pytest.approx({0: 0.3, 1: 0.4, 2: 0.3})  # 0.7 is more than there is
