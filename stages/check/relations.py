@@ -39,6 +39,7 @@ def relation_faults(tree: Mapping[str, Any], folder: Path) -> list[str]:
         *split_faults(tree),
         *source_faults(tree, folder),
         *pseudo_mask_faults(tree, folder),
+        *size_file_faults(tree, folder),
         *walk_faults(tree),
         *smoothing_faults(tree),
         *threshold_faults(tree),
@@ -133,6 +134,29 @@ def pseudo_mask_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
         yield f"pseudo_masks: {source} does not exist"
 
 
+def size_file_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """Sizes and boxes lie where a queued experiment sees them too; where there are none, a module stands in."""
+    value = tree.get("size_file")
+    if not isinstance(value, str) or not value:
+        return
+    path = Path(value)
+    if path.suffix == ".py":
+        if path.is_absolute() or not (folder / path).is_file():
+            yield f"size_file: must be the module that reads it as params.yaml has it in git, is {value!r}"
+        elif part(tree, "size_targets", "source") == "file":
+            yield (
+                "size_file: must be the absolute path of a CSV file where size_targets.source is file, as in "
+                f"-S size_file=/abs/sizes.csv, is {value!r}"
+            )
+    elif not path.is_absolute():
+        yield (
+            "size_file: must be the absolute path of a CSV file of sizes or boxes, as in -S size_file=/abs/sizes.csv, "
+            f"is {value!r}"
+        )
+    elif not path.is_file():
+        yield f"size_file: {value} is no file"
+
+
 def walk_faults(tree: Mapping[str, Any]) -> Iterator[str]:
     """Scores walk only within boundaries that a network has found."""
     for name in section(tree, "recipes"):
@@ -193,8 +217,10 @@ def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:
         yield f"method: {method} needs a background, which data set {name!r} lacks (background: false); choose another"
     if part(tree, "size_targets", "void") == "included":
         yield f"size_targets.void: must be excluded for data set {name!r}, which has no background to count void in"
-    corrupted = part(tree, "size_targets", "corruption") != "none"
-    renormalise = part(tree, "size_targets", "renormalise")
-    if corrupted and renormalise in ("background", "joint"):
+    corruption, renormalise = (part(tree, "size_targets", key) for key in ("corruption", "renormalise"))
+    if corruption == "biased":
+        rule = f"must be another one for data set {name!r}, which has no background to take from or give to"
+        yield f"size_targets.corruption: {rule}, is 'biased'"
+    if corruption in ("relative_gaussian", "lognormal") and renormalise in ("background", "joint"):
         rule = f"must be all for data set {name!r}, which has no background"
         yield f"size_targets.renormalise: {rule}, is {renormalise!r}"

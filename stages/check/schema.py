@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stages.check.datasets import DataSet
 from stages.check.methods import Methods
 from stages.check.recipes import Recipe
-from stages.check.section import Count, Name, NotNegative, Section, Seed, Text
+from stages.check.section import Count, Name, NotNegative, Positive, Section, Seed, Share, Text, broken
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_fill(value: Any) -> Any:
+    """A rate, or one for each class."""
+    rates = list(value.values()) if isinstance(value, dict) else [value]
+    if not rates or not all(is_number(rate) and 0 < rate <= 1 for rate in rates):
+        raise broken("must be a number > 0 and <= 1, or a table of such a number for each class")
+    return value
+
+
+def is_bins(value: Any) -> Any:
+    """The word none, or the upper bounds of bins."""
+    bounds = value if isinstance(value, list) else []
+    if value != "none" and not (
+        bounds
+        and all(is_number(bound) and 0 < bound < 1 for bound in bounds)
+        and all(low < high for low, high in zip(bounds, bounds[1:], strict=False))
+    ):
+        raise broken("must be none or a list of increasing numbers > 0 and < 1")
+    return value
 
 
 class SizeTargets(Section):
-    """Relative object sizes: how they are measured and how they are corrupted."""
+    """Relative object sizes: where they come from and how they are corrupted."""
 
-    source: Literal["masks", "pseudo_masks"]
+    source: Literal["masks", "pseudo_masks", "file", "boxes"]
     void: Literal["excluded", "included"]
-    corruption: Literal["none", "relative_gaussian"]
+    missing: Literal["tags", "class_mean", "image_tags"]
+    fill: Annotated[Any, AfterValidator(is_fill)]
+    corruption: Literal["none", "relative_gaussian", "lognormal", "human", "quantised", "biased", "swapped", "missing"]
     sigma: NotNegative
     renormalise: Literal["background", "joint", "all"]
+    scale: NotNegative
+    step: Annotated[float, Field(gt=0, le=0.5)]
+    bins: Annotated[Any, AfterValidator(is_bins)]
+    factor: Positive
+    share: Share
     seed: Seed
 
 
@@ -45,6 +77,7 @@ class Everything(Section):
     method: str
     source: Text
     pseudo_masks: Text
+    size_file: Text
     seed: Seed
     datasets: dict[Name, DataSet]
     recipes: dict[Name, Recipe]

@@ -1,4 +1,4 @@
-"""The command of stage `size_targets`: relative object sizes, measured and corrupted."""
+"""The command of stage `size_targets`: relative object sizes, measured or given, and corrupted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from stages.size_targets import errors, targets
 
 
 def main(stage: Stage) -> None:
-    """Writes size_targets.csv and size_error.csv."""
+    """Writes size_targets.csv, and how far they are from the truth: size_error.csv and size_pairs.csv."""
     dataset, pseudo_masks = Dataset(stage.deps["dataset"]), ZipReader(stage.deps["pseudo_masks"])
-    rows, error_rows = targets.make_targets(dataset, pseudo_masks, stage.params["size_targets"])
+    params, size_file = stage.params["size_targets"], stage.deps["size_file"]
+    rows, error_rows = targets.make_targets(dataset, pseudo_masks, size_file, params)
     write_csv(stage.outs["size_targets"], rows, targets.COLUMNS)
     write_csv(stage.outs["size_error"], error_rows, errors.COLUMNS)
+    write_csv(stage.outs["size_pairs"], errors.pair_rows(rows, dataset.info.background), errors.PAIR_COLUMNS)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""How far size targets are from the true sizes: over all objects, by class and by size."""
+"""How far size targets are from the true sizes: over all objects, by class, by size and by share of the image."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,20 @@ import numpy as np
 from stages.core.dataset import DatasetInfo
 from stages.core.metrics.sizes import SIZES, size_bin
 
-COLUMNS = ("group", "n", "mean_relative_error", "kl")
+COLUMNS = (
+    "group",
+    "n",
+    "mean_relative_error",
+    "median_relative_error",
+    "bias",
+    "within_10_percent",
+    "kl",
+)
+PAIR_COLUMNS = ("id", "class", "true", "target")
 LEAST_SHARE = 1e-6  # of a true size inside a logarithm: an image that an object fills has no background
+SHARE_BOUNDS = (0.05, 0.1, 0.2, 0.4, 0.6)  # of the image; a size equal to a bound belongs to the larger bin
+SHARES = ("0-5 %", "5-10 %", "10-20 %", "20-40 %", "40-60 %", "60-100 %")
+ROUNDING = 1e-9  # an answer of 22 to 20 is within 10 %
 
 
 def divergence(target: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -24,12 +38,11 @@ def divergence(target: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def error_rows(true: np.ndarray, target: np.ndarray, pixels: np.ndarray, info: DatasetInfo) -> list[dict[str, Any]]:
-    """A row for `all`, for each foreground class, and for small, medium and large.
+    """A row for `all`, for each foreground class, for small, medium and large, and for each of SHARES.
 
-    `n` counts pairs of an image and a foreground class in it, `mean_relative_error` is the mean of |target - true| /
-    true over them (as in the human size estimates of github.com/XFan2018/size-estimation-experiment), and `kl` is the
-    mean of `divergence` over the images that they lie in, each image once. A pair's size is the class's area in pixels,
-    which is the sum over its instances.
+    See `group_rows` for the columns. A pair of an image and a foreground class in it is small, medium or large by the
+    class's area in pixels, which is the sum over its instances, and belongs to one of SHARES by its true share of the
+    image.
 
     Args:
         true: (N, C), each row a distribution.
@@ -40,18 +53,71 @@ def error_rows(true: np.ndarray, target: np.ndarray, pixels: np.ndarray, info: D
     objects = true > 0
     objects[:, : int(info.background)] = False
     images, labels = np.nonzero(objects)
-    error = np.abs(target - true)[images, labels] / true[images, labels]
-    kl = divergence(target, true)
+    signed = (target - true)[images, labels] / true[images, labels]
     sizes = size_bin(pixels[images, labels], info.size_bins)
     groups = {"all": np.ones(len(images), bool)}
     groups |= {name: labels == label for label, name in enumerate(info.classes) if label >= int(info.background)}
     groups |= {name: sizes == index for index, name in enumerate(SIZES)}
+    groups |= share_groups(true[images, labels])
+    return group_rows(groups, signed, divergence(target, true), images)
+
+
+def share_groups(true: np.ndarray) -> dict[str, np.ndarray]:
+    """Which of the true shares (P,) belong to each of SHARES, (P,) bool."""
+    found = np.digitize(true, SHARE_BOUNDS)
+    return {name: found == index for index, name in enumerate(SHARES)}
+
+
+def group_rows(
+    groups: Mapping[str, np.ndarray], signed: np.ndarray, kl: np.ndarray, images: np.ndarray
+) -> list[dict[str, Any]]:
+    """A row per group of P pairs of an image and a class; NaN where a group is empty.
+
+    `n` counts pairs. With e = (target - true) / true, `mean_relative_error` and `median_relative_error` are those of
+    |e| (as in the human size estimates of github.com/XFan2018/size-estimation-experiment), `bias` is the mean of e, and
+    `within_10_percent` the share of pairs with |e| <= 0.1. `kl` is the mean of `divergence` over the images of the
+    pairs, each image once.
+
+    Args:
+        groups: (P,) bool by name.
+        signed: (P,) e.
+        kl: (N,) of each image.
+        images: (P,) index of the image.
+    """
+    error = np.abs(signed)
     return [
         {
             "group": name,
             "n": int(chosen.sum()),
-            "mean_relative_error": error[chosen].mean() if chosen.any() else float("nan"),
-            "kl": kl[np.unique(images[chosen])].mean() if chosen.any() else float("nan"),
+            "mean_relative_error": mean(error[chosen]),
+            "median_relative_error": float(np.median(error[chosen])) if chosen.any() else float("nan"),
+            "bias": mean(signed[chosen]),
+            "within_10_percent": mean(error[chosen] <= 0.1 + ROUNDING),
+            "kl": mean(kl[np.unique(images[chosen])]),
         }
         for name, chosen in groups.items()
+    ]
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean, NaN of nothing."""
+    return float(values.mean()) if values.size else float("nan")
+
+
+def pair_rows(rows: Iterable[Mapping[str, Any]], background: bool, most: int = 1000) -> list[dict[str, Any]]:
+    """Targets against truth for a plot: of the rows of size_targets.csv those of objects, at most `most` of them.
+
+    Which are left out depends on their id and class: those with the largest digests. Absent where there is no truth.
+    """
+    pairs = [row for row in rows if row["class"] >= int(background) and row["true"] not in ("", "0")]
+
+    def digest(row: Mapping[str, Any]) -> bytes:
+        return hashlib.sha256(f"{row['id']} {row['class']}".encode()).digest()
+
+    if len(pairs) > most:
+        limit = sorted(map(digest, pairs))[most]
+        pairs = [row for row in pairs if digest(row) < limit]
+    return [
+        {"id": row["id"], "class": row["name"], "true": float(row["true"]), "target": float(row["target"])}
+        for row in pairs
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,55 +13,144 @@ from stages.core.dataset import Dataset, DatasetInfo
 from stages.core.faults import Fault
 from stages.core.files import ZipReader
 from stages.core.params import Params
-from stages.size_targets.corrupt import corrupt, noise
+from stages.size_targets.boxes import box_sizes
+from stages.size_targets.corrupt import corrupt, noise, scaled
 from stages.size_targets.errors import error_rows
+from stages.size_targets.exchange import chances, swapped, without_sizes
+from stages.size_targets.human import human_factors
+from stages.size_targets.imported import read_sizes
 from stages.size_targets.measure import shares, split_pixels
+from stages.size_targets.missing import RULES, complete
 from stages.size_targets.pseudo import pseudo_sizes
+from stages.size_targets.quantise import quantised_factors
 
 COLUMNS = ("id", "class", "name", "true", "target")
 SPLIT = "train"
-SOURCES = ("masks", "pseudo_masks")
+SOURCES = ("masks", "pseudo_masks", "file", "boxes")
 
 
 def make_targets(
-    dataset: Dataset, pseudo_masks: ZipReader, params: Params
+    dataset: Dataset, pseudo_masks: ZipReader, size_file: Path, params: Params
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of size_targets.csv and of size_error.csv; of the latter none without true masks.
 
     Args:
         dataset: its masks and tags are read, not its images.
-        pseudo_masks: archive with masks/ID.png, read where `source` says so.
-        params: `source` (masks, pseudo_masks), `void` (excluded, included), `corruption` (none, relative_gaussian), and
-            for the latter `sigma`, `renormalise`, `seed`; see `measure.shares`, `pseudo_sizes` and `corrupt.corrupt`.
+        pseudo_masks: archive with masks/ID.png, read where `source` is pseudo_masks.
+        size_file: a CSV file, read where `source` is file (see `imported`) or boxes (see `boxes`); or a module, for no
+            file.
+        params: the section `size_targets`: `source`, `void` (excluded, included), `missing` and `fill` for sizes from
+            elsewhere, `corruption` and what belongs to it, see `CORRUPTIONS`.
 
     Raises:
-        Fault: a value is none of these, or does not suit the data set.
+        Fault: a value is none of these, or does not suit the data set; or a file is faulty.
     """
-    for key, allowed in {"source": SOURCES, "void": ("excluded", "included")}.items():
+    known = {
+        "source": SOURCES,
+        "void": ("excluded", "included"),
+        "missing": RULES,
+        "corruption": tuple(CORRUPTIONS),
+    }
+    for key, allowed in known.items():
         if params[key] not in allowed:
             raise Fault(f"no size_targets.{key} {params[key]!r}; there is {', '.join(allowed)}")
     ids, info = dataset.ids(SPLIT), dataset.info
-    from_masks = params.source == "masks"
-    pixels = split_pixels(dataset, ids) if from_masks or info.masks else None
+    pixels = split_pixels(dataset, ids) if params.source == "masks" or info.masks else None
     true = None if pixels is None else shares(pixels, params.void, info.background, ids)
-    measured = true if from_masks else pseudo_sizes(dataset, ids, pseudo_masks, params.void)
-    target = corrupted(measured, ids, params, info)
+    if params.source == "masks":
+        measured = true
+    elif params.source == "pseudo_masks":
+        measured = pseudo_sizes(dataset, ids, pseudo_masks, params.void)
+    else:
+        measured = given_sizes(dataset, ids, size_file, params)
+    target = CORRUPTIONS[params.corruption](measured, ids, params, info.background)
     errors = [] if true is None else error_rows(true, target, pixels, info)
     return list(target_rows(ids, true, target, info)), errors
 
 
-def corrupted(true: np.ndarray, ids: list[str], params: Params, info: DatasetInfo) -> np.ndarray:
-    """The sizes (N, C) under `params.corruption`.
+def given_sizes(dataset: Dataset, ids: list[str], size_file: Path, params: Params) -> np.ndarray:
+    """Relative sizes (N, C) from a file of sizes or from boxes, completed by the rule `params.missing`.
+
+    How many had to be completed is said on standard error.
 
     Raises:
-        Fault: there is no such corruption, or it does not suit the data set.
+        Fault: there is no file of sizes, or it has faults.
     """
-    if params.corruption == "none":
-        return true
-    if params.corruption == "relative_gaussian":
-        draws = noise(ids, true.shape[1], params.seed)
-        return corrupt(true, draws, params.sigma, params.renormalise, info.background)
-    raise Fault(f"no size_targets.corruption {params.corruption!r}; there are none and relative_gaussian")
+    path = None if size_file.suffix == ".py" else size_file
+    if params.source == "boxes":
+        sizes = box_sizes(path, dataset, ids, params.fill)
+    elif path is None:
+        raise Fault("size_targets.source file needs size_file, the absolute path of a CSV file")
+    else:
+        sizes = read_sizes(path, dataset, ids)
+    tagged = np.zeros(sizes.shape, bool)
+    tagged[:, dataset.foreground.start :] = dataset.tag_matrix(ids) > 0
+    lacking = int((tagged & np.isnan(sizes)).sum())
+    if lacking:
+        sys.stderr.write(
+            f"sizewise size_targets: {lacking} of the {int(tagged.sum())} tags have no size; they are handled as "
+            f"size_targets.missing says: {params.missing}\n"
+        )
+    return complete(sizes, tagged, params.missing, dataset.info.background, ids)
+
+
+Corruption = Callable[[np.ndarray, list[str], Params, bool], np.ndarray]
+
+
+def none(sizes: np.ndarray, _ids: list[str], _params: Params, _background: bool) -> np.ndarray:
+    """The sizes as they are."""
+    return sizes
+
+
+def random_factors(sizes: np.ndarray, ids: list[str], params: Params, background: bool) -> np.ndarray:
+    """relative_gaussian and lognormal, with `sigma` and `renormalise`: see `corrupt`."""
+    draws = noise(ids, sizes.shape[1], params.seed)
+    return corrupt(sizes, draws, params.sigma, params.renormalise, background, params.corruption)
+
+
+def human(sizes: np.ndarray, ids: list[str], params: Params, background: bool) -> np.ndarray:
+    """As people err, the logarithm of it times `scale`: see `human`."""
+    draws = noise(ids, sizes.shape[1], params.seed)
+    return scaled(sizes, human_factors(sizes, draws, params.scale), background)
+
+
+def quantised(sizes: np.ndarray, _ids: list[str], params: Params, background: bool) -> np.ndarray:
+    """In multiples of `step`, or in few sizes with the upper bounds `bins`: see `quantise`."""
+    bins = None if params.bins == "none" else params.bins
+    return scaled(sizes, quantised_factors(sizes, params.step, bins), background)
+
+
+def biased(sizes: np.ndarray, _ids: list[str], params: Params, background: bool) -> np.ndarray:
+    """Every object `factor` times its size, and the background the rest.
+
+    Raises:
+        Fault: there is no background, so that the factor would be divided out.
+    """
+    if not background:
+        raise Fault("size_targets.corruption: biased needs a background, which this data set lacks; use another")
+    return scaled(sizes, params.factor, background)
+
+
+def other_sizes(sizes: np.ndarray, ids: list[str], params: Params, background: bool) -> np.ndarray:
+    """A `share` of the images with the sizes of others: see `exchange.swapped`."""
+    return swapped(sizes, chances(ids, params.seed), params.share, background)
+
+
+def no_sizes(sizes: np.ndarray, ids: list[str], params: Params, background: bool) -> np.ndarray:
+    """A `share` of the images with their tags only: see `exchange.without_sizes`."""
+    return without_sizes(sizes, chances(ids, params.seed), params.share, background)
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    "none": none,
+    "relative_gaussian": random_factors,
+    "lognormal": random_factors,
+    "human": human,
+    "quantised": quantised,
+    "biased": biased,
+    "swapped": other_sizes,
+    "missing": no_sizes,
+}
 
 
 def target_rows(

@@ -17,6 +17,7 @@ dataset: drawn
 method: size_target
 source: generator.py
 pseudo_masks: generator.py
+size_file: generator.py
 seed: 0
 datasets:
   drawn: {format: shapes, seed: 0, image_size: 96, splits: {train: 8, val: 4, test: 4}, size_bins: [256, 1024],
@@ -75,8 +76,8 @@ methods:
   tags: {crf: grid_potts, neighbours: 4, relaxation: quadratic}
   single_stage: {focal_power: 3, focal_floor: 0.01, foreground: 0.6, background: 0.7, lowest: 0.2, iterations: 10}
   rrm: {}
-size_targets: {source: masks, void: excluded, corruption: relative_gaussian, sigma: 0.1, renormalise: background,
-  seed: 0}
+size_targets: {source: masks, void: excluded, missing: tags, fill: 0.6, corruption: relative_gaussian, sigma: 0.1,
+  renormalise: background, scale: 1.0, step: 0.05, bins: none, factor: 1.5, share: 0.1, seed: 0}
 balance: {instances_per_cell: 20, seed: 0}
 evaluate: {mode: exact, bootstrap: 1000, samples: 12}
 """

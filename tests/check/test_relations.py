@@ -84,6 +84,13 @@ def test_a_data_set_without_background(faults, tmp_path, monkeypatch):
     line = "size_targets.renormalise: must be all for data set 'mine', which has no background, is 'background'"
     assert faults(chosen) == [line]
     assert faults(chosen | {"size_targets.corruption": "none"}) == []
+    for corruption in ("human", "quantised", "swapped", "missing"):
+        assert faults(chosen | {"size_targets.corruption": corruption}) == []
+    assert faults(chosen | {"size_targets.corruption": "biased"}) == [
+        "size_targets.corruption: must be another one for data set 'mine', which has no background to take from or "
+        "give to, is 'biased'"
+    ]
+    assert faults(chosen | {"size_targets.corruption": "lognormal"}) == [line]
     suits = chosen | {"size_targets.renormalise": "all"}
     assert faults(suits) == []
     included = "size_targets.void: must be excluded for data set 'mine', which has no background to count void in"
@@ -104,6 +111,29 @@ def test_pseudo_masks_are_made_here_or_lie_at_an_absolute_path(faults, tmp_path)
     ):
         (line,) = faults({"pseudo_masks": value})
         assert line.startswith("pseudo_masks: ")
+        assert message in line
+
+
+def test_sizes_of_a_file_lie_at_an_absolute_path(faults, tmp_path):
+    sizes = tmp_path / "sizes.csv"
+    sizes.touch()
+    for source in ("masks", "file", "boxes"):
+        assert faults({"size_file": str(sizes), "size_targets.source": source}) == []
+    assert faults({"size_targets.source": "boxes"}) == []
+    line = (
+        "size_file: must be the absolute path of a CSV file where size_targets.source is file, as in "
+        "-S size_file=/abs/sizes.csv, is 'generator.py'"
+    )
+    assert faults({"size_targets.source": "file"}) == [line]
+    for value, message in (
+        ("sizes.csv", "must be the absolute path of a CSV file of sizes or boxes"),
+        (f"{tmp_path}/absent.csv", "absent.csv is no file"),
+        (str(tmp_path), "is no file"),
+        ("absent.py", "must be the module that reads it"),
+        (f"{tmp_path}/generator.py", "must be the module that reads it"),
+    ):
+        (line,) = faults({"size_file": value})
+        assert line.startswith("size_file: ")
         assert message in line
 
 
@@ -128,7 +158,7 @@ def test_a_threshold_is_chosen_only_against_a_background(faults, rule):
 
 
 def test_relations_say_nothing_about_what_is_missing_or_of_another_type(folder):
-    names = ("dataset", "method", "source", "pseudo_masks", "datasets", "recipes", "size_targets")
+    names = ("dataset", "method", "source", "pseudo_masks", "size_file", "datasets", "recipes", "size_targets")
     for value in (None, 3, [], {}, {"drawn": None}, {"drawn": {"predict": {"splits": 3}, "format": []}}):
         relations.relation_faults(dict.fromkeys(names, value), folder)
     assert relations.relation_faults({}, folder) == []

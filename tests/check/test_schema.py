@@ -157,6 +157,39 @@ LINES = [
         "is 'torchvision/fcn_resnet101'",
     ),
     ({"recipes.drawn.refine.background": 0.4}, "recipes.drawn.refine.background: must be <= foreground (0.3), is 0.4"),
+    # size targets
+    (
+        {"size_targets.source": "boxs"},
+        "size_targets.source: must be 'masks', 'pseudo_masks', 'file' or 'boxes', is 'boxs'; did you mean 'boxes'?",
+    ),
+    (
+        {"size_targets.missing": "zero"},
+        "size_targets.missing: must be 'tags', 'class_mean' or 'image_tags', is 'zero'",
+    ),
+    (
+        {"size_targets.corruption": "laplace"},
+        "size_targets.corruption: must be 'none', 'relative_gaussian', 'lognormal', 'human', 'quantised', 'biased', "
+        "'swapped' or 'missing', is 'laplace'",
+    ),
+    ({"size_targets.scale": -1}, "size_targets.scale: must be >= 0, is -1"),
+    ({"size_targets.step": 0}, "size_targets.step: must be > 0, is 0"),
+    ({"size_targets.step": 5}, "size_targets.step: must be <= 0.5, is 5"),
+    ({"size_targets.factor": 0}, "size_targets.factor: must be > 0, is 0"),
+    ({"size_targets.share": 1.1}, "size_targets.share: must be <= 1, is 1.1"),
+    *(
+        (
+            {"size_targets.fill": fill},
+            "size_targets.fill: must be a number > 0 and <= 1, or a table of such a number for each class, is " + shown,
+        )
+        for fill, shown in [(0, "0"), (1.5, "1.5"), (True, "true"), ("x", "'x'"), ({}, "a section")]
+    ),
+    *(
+        (
+            {"size_targets.bins": bins},
+            f"size_targets.bins: must be none or a list of increasing numbers > 0 and < 1, is {bins!r}",
+        )
+        for bins in ([], [0.2, 0.1], [0.1, 1], [0.1, 0.1], ["a"], 0.1, "all")
+    ),
     # keys
     (
         {"recipes.pascal.cam.stirde": 4},
@@ -175,8 +208,8 @@ LINES = [
     ),
     (
         {"zoo": 1},
-        "unknown key 'zoo' in the top level; allowed: dataset, method, source, pseudo_masks, seed, datasets, recipes, "
-        "methods, size_targets, balance, evaluate",
+        "unknown key 'zoo' in the top level; allowed: dataset, method, source, pseudo_masks, size_file, seed, "
+        "datasets, recipes, methods, size_targets, balance, evaluate",
     ),
     ({"seed": ...}, "seed: is missing"),
     ({"datasets.pascal.lists": ...}, "datasets.pascal.lists: is missing"),
@@ -225,6 +258,9 @@ def test_a_fault_is_one_line(faults, values, line):
         {"recipes.drawn.refine.walk": "none", "recipes.drawn.affinity": {"kind": "none"}},
         {"recipes.drawn.affinity.background": 0.3},
         {"datasets.pascal.tags": "file", "datasets.pascal.tags_file": "/data/tags.txt"},
+        {"size_targets.fill": {"cat": 0.6, "dog": 1}},
+        {"size_targets.bins": [0.05, 0.2]},
+        {"size_targets.corruption": "human"},
     ],
     ids=lambda values: next(iter(values)),
 )

@@ -48,6 +48,26 @@ def test_an_object_that_fills_the_image() -> None:
     np.testing.assert_allclose(result, [[0, 1], [0.1, 0.9]])
 
 
+@pytest.mark.parametrize(
+    ("renormalise", "expected"),
+    [
+        ("background", [0.35, 0.15, 0.5, 0]),
+        ("joint", [0.5 / 1.15, 0.15 / 1.15, 0.5 / 1.15, 0]),
+        ("all", [1.0 / 1.65, 0.15 / 1.65, 0.5 / 1.65, 0]),
+    ],
+)
+def test_lognormal_variants_by_hand(renormalise: str, expected: list[float]) -> None:
+    """Factors 2, 1 / 2 and 2.5."""
+    draws = np.log([[2, 0.5, 2.5, 3]]) / 0.5
+    np.testing.assert_allclose(corrupt(TRUE, draws, 0.5, renormalise, True, "lognormal"), [expected], atol=1e-15)
+
+
+def test_lognormal_factors_stay_finite() -> None:
+    result = corrupt(TRUE, np.array([[0.0, -9, 9, 0]]), 1000, "all", True, "lognormal")
+    expected = np.array([0.5, 0.3 * FLOOR, 0.2 / FLOOR, 0])
+    np.testing.assert_allclose(result, [expected / expected.sum()])
+
+
 def random_sizes(count: int, classes: int) -> np.ndarray:
     """Distributions in which about half of the objects are absent."""
     random = np.random.default_rng(0)
@@ -122,6 +142,9 @@ REACHED = {
 }
 
 
+LOGNORMAL = {0.05: 0.040, 0.1: 0.080, 0.2: 0.160, 0.4: 0.322, 0.6: 0.478, 0.8: 0.643, 1.0: 0.792}
+
+
 @cache
 def real_noise(count: int) -> list[np.ndarray]:
     """Twenty draws of the noise of `count` images with one class."""
@@ -129,14 +152,16 @@ def real_noise(count: int) -> list[np.ndarray]:
 
 
 @pytest.mark.skipif("SIZEWISE_REAL_DATA" not in os.environ, reason="SIZEWISE_REAL_DATA is not set: no real cat sizes")
-@pytest.mark.parametrize("renormalise", VARIANTS)
+@pytest.mark.parametrize("renormalise", [*VARIANTS, "lognormal"])
 def test_error_on_real_object_sizes(renormalise: str) -> None:
     """The known value lies within three standard deviations of single draws (20 of them), plus its rounding."""
     path = Path(os.environ["SIZEWISE_REAL_DATA"]) / "voc2012_meta" / "human_sizes_cat_1000.csv"
     with path.open(newline="") as file:
         size = np.array([float(row["GT"]) / 100 for row in csv.DictReader(file)])
     true = np.stack([1 - size, size], axis=1)
-    draws = real_noise(len(size))
-    for sigma, expected in REACHED[renormalise].items():
-        reached = [(np.abs(corrupt(true, d, sigma, renormalise, True) - true)[:, 1] / size).mean() for d in draws]
+    normal = (renormalise, True, "relative_gaussian")
+    variant = ("background", True, "lognormal") if renormalise == "lognormal" else normal
+    for sigma, expected in (REACHED | {"lognormal": LOGNORMAL})[renormalise].items():
+        found = [corrupt(true, draws, sigma, *variant) for draws in real_noise(len(size))]
+        reached = [(np.abs(target - true)[:, 1] / size).mean() for target in found]
         assert abs(np.mean(reached) - expected) < 3 * np.std(reached) + 0.0005, (sigma, np.mean(reached))
