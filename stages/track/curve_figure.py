@@ -24,9 +24,10 @@ LINES = {  # series drawn as a line: label, colour, marker
     "masks": ("full, masks resized by the same errors", "#d55e00", "s"),
 }
 POINTS = {  # series drawn point by point: label without the setting's name, colour, markers in turn
-    "human": ("size targets, erring as people do", "#000000", "*"),
+    "human": ("size targets, erring as people do: ", "#000000", "*P"),
     "steps": ("size targets in ", "#009e73", "^v<>"),
     "bins": ("size targets: ", "#cc79a7", "D"),
+    "boxes": ("size targets: ", "#e69f00", "X"),
 }
 LEVELS = {
     "full": ("full, exact masks", "-"),
