@@ -64,8 +64,8 @@ def points(dataset: str, changes: Sequence[str]) -> list[Point]:
 
 def experiment_name(point: Point, dataset: str, seed: int) -> str:
     """A name of what the experiment is, so that two of different settings never share it."""
-    parts = [f"{key.split('.')[-1]}-{value}" for key, _, value in (change.partition("=") for change in point.changes)]
-    told = [part for part in parts if part.split("-")[0] not in NO_RESULT]
+    parted = (change.partition("=") for change in point.changes)
+    told = [f"{key.split('.')[-1]}-{value}" for key, _, value in parted if key not in NO_RESULT]
     return re.sub(r"[^\w.]+", "-", "-".join(["curve", dataset, point.method, *told, f"seed{seed}"]))
 
 
