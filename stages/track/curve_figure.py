@@ -11,11 +11,11 @@ from typing import Any
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import t
+
+from stages.track.intervals import half_interval
 
 SCORES = {"miou": "mIoU", "ia_miou": "IA-mIoU", "dice": "Dice"}
 TICKS = (0, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56)  # relative errors
-LEAST_SEEDS = 3  # of an interval; that of two is 13 standard errors wide
 INCHES, DPI = (12.0, 5.0), 100
 
 # Colours that the colour-blind tell apart (Okabe and Ito); shapes and dashes say the same again.
@@ -106,13 +106,6 @@ def groups(rows: Sequence[Row], score: str) -> dict[str, tuple[float, list[float
 def error_of(row: Row) -> float | None:
     """The mean relative error of the size targets, None where it is unknown."""
     return float(row["size_error"]) if row["size_error"] else None
-
-
-def half_interval(values: Sequence[float]) -> float | None:
-    """Half the 95 % t interval of the mean; None for fewer than three values."""
-    if len(values) < LEAST_SEEDS:
-        return None
-    return float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def level(axes: Axes, values: Sequence[float], label: str, dashes: str) -> None:

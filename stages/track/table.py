@@ -1,8 +1,10 @@
 """`python -m stages.track.table`: the README's result tables, from metrics/experiments.csv.
 
 Between `<!-- table:NAME -->` and `<!-- /table:NAME -->` stands one line per method and change of params on data set
-NAME: the mean over seeds and, for two seeds or more, the sample standard deviation. Where several experiments share
-method, params and seed, the last row counts, as the newest code's.
+NAME: the mean over seeds and, for two seeds or more, the sample standard deviation; of mIoU also the 95 % t interval of
+the mean, for three or more. `<!-- table:NAME baseline:METHOD -->` adds the difference of mIoU to that method with the
+params of params.yaml, over the seeds that both have, with its interval. Where several experiments share method, params
+and seed, the last row counts, as the newest code's.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import re
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stages.core.faults import Fault
 from stages.core.files import atomic
+from stages.track.intervals import differences, half_interval
 from stages.track.ledger import FILE, Row, gather
 
 README = Path("README.md")
@@ -33,7 +36,8 @@ HEADINGS = {
     "train_memory_gb": "GB",
 }
 DECIMALS = {"train_minutes": 1, "train_memory_gb": 1}  # of the others: 3
-START = re.compile(r"<!-- table:([\w.-]+) -->\n")
+START = re.compile(r"<!-- table:([\w.-]+)(?: baseline:([\w.-]+))? -->\n")
+Group = dict[str, Row]  # by seed
 
 
 def mean_and_deviation(values: Iterable[str], decimals: int = 3) -> str:
@@ -50,6 +54,31 @@ def mean_and_deviation(values: Iterable[str], decimals: int = 3) -> str:
     return mean if len(numbers) == 1 else f"{mean} ± {statistics.stdev(numbers):.{decimals}f}"
 
 
+def interval(values: Sequence[float], signed: bool = False) -> str:
+    """`0.590 to 0.634`, the 95 % t interval of the mean of three values or more; a dash for fewer."""
+    half = half_interval(values)
+    if half is None:
+        return "–"
+    mean, sign = statistics.fmean(values), "+" if signed else ""
+    return f"{mean - half:{sign}.3f} to {mean + half:{sign}.3f}"
+
+
+def difference(own: Group, baseline: Group) -> str:
+    """`+0.120 (+0.098 to +0.142)`: the mean difference of mIoU of the same seeds, and its interval where it has one."""
+    if own is baseline:
+        return "–"
+    values = differences(scores(own), scores(baseline))
+    if not values:
+        return "–"
+    mean, limits = f"{statistics.fmean(values):+.3f}", interval(values, signed=True)
+    return mean if limits == "–" else f"{mean} ({limits})"
+
+
+def scores(group: Group) -> dict[str, float]:
+    """mIoU by seed, where it is known."""
+    return {seed: float(row["miou"]) for seed, row in group.items() if row["miou"]}
+
+
 def command(dataset: str, method: str, params: str) -> str:
     """What `dvc exp run` was given, without the seed."""
     changes = [f"dataset={dataset}", f"method={method}", *params.split()]
@@ -57,31 +86,41 @@ def command(dataset: str, method: str, params: str) -> str:
     return "`" + " ".join(f"-S {change}" for change in quoted) + "`"
 
 
-def table(rows: Iterable[Row], dataset: str) -> str:
+def table(rows: Iterable[Row], dataset: str, baseline: str | None = None) -> str:
     """The table of a data set as Markdown, best mIoU first.
 
     Args:
         rows: the rows of all experiments, oldest first.
         dataset: only its rows count.
+        baseline: the method that the others are compared with.
+
+    Raises:
+        Fault: no experiment of the baseline has finished.
     """
-    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    groups: dict[tuple[str, str], Group] = {}
     for row in rows:
         if row["dataset"] == dataset:
             groups.setdefault((row["method"], row["params"]), {})[row["seed"]] = row
     if not groups:
         return f"No experiment on {dataset} has finished yet.\n"
+    if baseline and (baseline, "") not in groups:
+        raise Fault(f"{README} compares {dataset} with {baseline}, of which no experiment has finished; run it first")
 
-    def order(item: tuple[tuple[str, str], dict[str, Row]]) -> tuple[float, tuple[str, str]]:
-        numbers = [float(row["miou"]) for row in item[1].values() if row["miou"]]
+    def order(item: tuple[tuple[str, str], Group]) -> tuple[float, tuple[str, str]]:
+        numbers = list(scores(item[1]).values())
         return -statistics.fmean(numbers) if numbers else float("inf"), item[0]
 
     used = [key for key in HEADINGS if any(row[key] for seeds in groups.values() for row in seeds.values())]
-    lines = [
-        ["method", "`dvc exp run`", "seeds", *(HEADINGS[key] for key in used)],
-        ["---", "---", "---", *("---:" for _ in used)],
-    ]
+    extra = {"miou": ["95 %", *([f"− {baseline}"] if baseline else [])]}
+    headings = [heading for key in used for heading in (HEADINGS[key], *extra.get(key, []))]
+    lines = [["method", "`dvc exp run`", "seeds", *headings], ["---", "---", "---", *("---:" for _ in headings)]]
     for (method, params), seeds in sorted(groups.items(), key=order):
-        cells = [mean_and_deviation((row[key] for row in seeds.values()), DECIMALS.get(key, 3)) for key in used]
+        cells = []
+        for key in used:
+            cells.append(mean_and_deviation((row[key] for row in seeds.values()), DECIMALS.get(key, 3)))
+            if key == "miou":
+                cells.append(interval(list(scores(seeds).values())))
+                cells += [difference(seeds, groups[baseline, ""])] if baseline else []
         lines.append([method, command(dataset, method, params), str(len(seeds)), *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -99,7 +138,7 @@ def fill(readme: str, rows: list[Row]) -> str:
             raise Fault(f"{README} has <!-- table:{match[1]} --> without <!-- /table:{match[1]} -->; add the end")
         if match.start() < position:
             raise Fault(f"{README} has <!-- table:{match[1]} --> inside another table; move it out")
-        parts += [readme[position : match.end()], table(rows, match[1])]
+        parts += [readme[position : match.end()], table(rows, match[1], match[2])]
         position = end
     if not parts:
         raise Fault(f"{README} has no <!-- table:NAME --> ... <!-- /table:NAME -->, where NAME is a data set")

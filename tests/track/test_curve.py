@@ -14,8 +14,9 @@ from stages.core.faults import Fault
 from stages.core.files import read_csv
 from stages.core.params import read_yaml
 from stages.track import curve, ledger
-from stages.track.curve_figure import figure, half_interval
+from stages.track.curve_figure import figure
 from stages.track.curve_points import CURVES, Point, essential, rows_of
+from stages.track.intervals import half_interval
 
 PARAMS = {"size_targets": {"corruption": "relative_gaussian", "sigma": 0.0, "bins": "none"}, "seed": 0}
 NOISE = Point(

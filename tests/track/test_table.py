@@ -31,10 +31,10 @@ def test_tables_are_filled_and_filling_again_changes_nothing():
     # Mean 0.65; sample deviation sqrt((0.05^2 + 0.05^2) / 1) = 0.0707.
     assert filled == (
         "# Title\n\n<!-- table:tiny -->\n"
-        "| method | `dvc exp run` | seeds | mIoU | IA small |\n"
-        "| --- | --- | --- | ---: | ---: |\n"
-        "| full | `-S dataset=tiny -S method=full` | 2 | 0.650 ± 0.071 | – |\n"
-        "| tags | `-S dataset=tiny -S method=tags` | 1 | 0.200 | 0.125 |\n"
+        "| method | `dvc exp run` | seeds | mIoU | 95 % | IA small |\n"
+        "| --- | --- | --- | ---: | ---: | ---: |\n"
+        "| full | `-S dataset=tiny -S method=full` | 2 | 0.650 ± 0.071 | – | – |\n"
+        "| tags | `-S dataset=tiny -S method=tags` | 1 | 0.200 | – | 0.125 |\n"
         "<!-- /table:tiny -->\n\ntext\n<!-- table:voc -->\n"
         "No experiment on voc has finished yet.\n"
         "<!-- /table:voc -->\nend\n"
@@ -48,10 +48,34 @@ def test_the_newest_row_of_a_seed_counts():
     assert "| 1 | 0.300 |" in table.table(rows, "tiny")
 
 
+def test_intervals_and_differences_of_the_same_seeds():
+    """0.5, 0.6, 0.7: mean 0.6, deviation 0.1, half the interval 4.3027 * 0.1 / sqrt(3) = 0.2484.
+
+    Differences at the seeds 0, 1, 2, which both have: 0.1, 0.1, 0.4; mean 0.2, deviation 0.1732, half 0.4303.
+    """
+    rows = [row("full", seed, value) for seed, value in enumerate((0.5, 0.6, 0.7))]
+    rows += [row("tags", seed, value) for seed, value in enumerate((0.4, 0.5, 0.3, 0.9))]
+    rows += [row("tags", 1, 0.1, params="a=1"), row("full", 4, 0.1, params="b=1")]
+    lines = table.table(rows, "tiny", "tags").splitlines()
+    assert lines[0].endswith("| mIoU | 95 % | − tags |")
+    assert lines[2].endswith("| 3 | 0.600 ± 0.100 | 0.352 to 0.848 | +0.200 (-0.230 to +0.630) |")
+    assert lines[3].startswith("| tags | `-S dataset=tiny -S method=tags` | 4 |") and lines[3].endswith(" | – |")
+    assert lines[4].endswith("| 1 | 0.100 | – | – |")  # no seed in common
+    assert lines[5].endswith("| 1 | 0.100 | – | -0.400 |")
+
+
+def test_the_baseline_stands_in_the_marker():
+    text = table.fill("<!-- table:tiny baseline:tags -->\n<!-- /table:tiny -->\n", [row("tags", 0, 0.5)])
+    assert "| − tags |" in text
+    assert table.fill(text, [row("tags", 0, 0.5)]) == text
+    with pytest.raises(Fault, match="compares tiny with tags, of which no experiment has finished"):
+        table.fill(text, [row("full", 0, 0.5)])
+
+
 def test_time_and_memory_have_one_decimal():
     rows = [row("full", 0, 0.1, train_minutes="2.54", train_memory_gb="1.049")]
-    assert table.table(rows, "tiny").splitlines()[0].endswith("| mIoU | min | GB |")
-    assert table.table(rows, "tiny").splitlines()[2].endswith("| 0.100 | 2.5 | 1.0 |")
+    assert table.table(rows, "tiny").splitlines()[0].endswith("| mIoU | 95 % | min | GB |")
+    assert table.table(rows, "tiny").splitlines()[2].endswith("| 0.100 | – | 2.5 | 1.0 |")
 
 
 def test_changed_params_make_a_line_of_their_own_best_first():
