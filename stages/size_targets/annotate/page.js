@@ -43,16 +43,18 @@ async function send() {
     }
     if (reply && reply.status < 500) {
       outbox.shift();
-      if (trouble) say("");
-      trouble = "";
+      if (trouble) {
+        trouble = "";
+        say("");
+      }
       const refused = reply.status !== 200;
       if (!refused) session.questions[entry.question] = reply.content;
       done(refused ? reply.content.error : "");
       if (!outbox.length && view !== "saving") refresh();
       continue;
     }
-    if (reply) trouble = reply.content.error;
-    say(`Not saved yet: ${trouble} Trying again; keep this page open.`, "bad");
+    if (reply) trouble = `${reply.content.error}.`;
+    say("");
     await new Promise((resolve) => setTimeout(resolve, RETRY));
   }
   sending = false;
@@ -150,8 +152,8 @@ document.addEventListener("visibilitychange", () => {
 // ---- the screen ----
 
 function say(text, kind = "") {
-  at("message").textContent = text;
-  at("message").className = kind;
+  at("message").textContent = trouble ? `Not saved yet: ${trouble} Trying again; keep this page open.` : text;
+  at("message").className = trouble ? "bad" : kind;
 }
 
 function show(number) {
