@@ -18,7 +18,7 @@ let spent = 0; // milliseconds before that
 let outbox = []; // answers that are not saved yet
 let sending = false;
 let trouble = "";
-const pictures = new Map(); // question -> {img, ready, failed}
+const pictures = new Map(); // question -> {canvas, ready, failed, wait}
 
 // ---- the server ----
 
@@ -112,16 +112,31 @@ const percent = (value) => `${Number(value.toFixed(2))} %`;
 
 function picture(number) {
   if (!pictures.has(number)) {
-    const img = new Image();
-    img.alt = "";
-    img.className = session.questions[number].training ? "stored" : "";
-    img.src = `image/${number}`;
-    const entry = {img, ready: false, failed: false};
-    entry.wait = img.decode().then(() => { entry.ready = true; }, () => { entry.failed = true; });
+    const canvas = document.createElement("canvas");
+    const entry = {canvas, ready: false, failed: false};
+    entry.wait = draw(number, canvas).then(() => { entry.ready = true; }, () => { entry.failed = true; });
     pictures.set(number, entry);
   }
   return pictures.get(number);
 }
+
+// At the size of the screen and off the main thread: a browser may forget a decoded <img>, and would decode it again
+// when it is shown.
+async function draw(number, canvas) {
+  const reply = await fetch(`image/${number}`);
+  if (!reply.ok) throw new Error(reply.statusText);
+  const {width, height} = session.questions[number];
+  const part = Math.min(1, at("stage").clientWidth * devicePixelRatio / Math.max(width, height));
+  const bitmap = await createImageBitmap(await reply.blob(), {
+    resizeWidth: Math.max(1, Math.round(width * part)), resizeHeight: Math.max(1, Math.round(height * part)),
+    resizeQuality: "high",
+  });
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  canvas.getContext("bitmaprenderer").transferFromImageBitmap(bitmap);
+}
+
+addEventListener("resize", () => pictures.clear());
 
 function preload(number) {
   const wanted = new Set([number]);
@@ -168,7 +183,7 @@ function show(number) {
   const entry = picture(number);
   const appear = () => {
     if (shown !== number || view !== "question") return;
-    at("frame").replaceChildren(entry.img, grid(question));
+    at("frame").replaceChildren(entry.canvas, grid(question));
     at("frame").hidden = false;
     if (entry.failed) say("This image cannot be shown; press s to skip it.", "bad");
     requestAnimationFrame(() => { if (shown === number && !document.hidden) clock = performance.now(); });

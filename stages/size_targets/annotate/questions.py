@@ -18,17 +18,24 @@ from stages.core.label_files import BadMap, LabelFiles, as_labels, find_maps
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 TYPES = {"JPEG": "image/jpeg", "PNG": "image/png"}
+ORIENTATION = 0x0112  # the EXIF tag
 
 Pair = tuple[str, str]  # image, class
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels and media type of an image file."""
+    """An image file as a browser shows it: pixels, media type, and how EXIF turns it (1 as stored, 5..8 sideways)."""
 
     width: int
     height: int
     type: str
+    orientation: int = 1
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Height and width of the pixels as stored, which are those of the mask."""
+        return (self.width, self.height) if self.orientation > 4 else (self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,9 @@ def picture_of(files: LabelFiles, image_id: str) -> Picture:
     with Image.open(source) as image:
         if image.format not in TYPES:
             raise ValueError(f"a {image.format} file; the browser is shown JPEG and PNG")
-        return Picture(image.width, image.height, TYPES[image.format])
+        orientation = image.getexif().get(ORIENTATION, 1) if image.format == "JPEG" else 1
+        size = image.size[::-1] if orientation in range(5, 9) else image.size
+        return Picture(*size, TYPES[image.format], orientation if orientation in range(1, 9) else 1)
 
 
 def read_class_list(path: Path) -> tuple[str, ...]:
@@ -219,8 +228,7 @@ def read_mask(masks: LabelFiles, image: str, picture: Picture) -> np.ndarray:
         BadMap: it is no label map, or has another size than the image.
     """
     mask = as_labels(masks.read(image))
-    if mask.shape != (picture.height, picture.width):
-        raise BadMap(
-            "size", f"{mask.shape[1]} x {mask.shape[0]} pixels; the image has {picture.width} x {picture.height}"
-        )
+    if mask.shape != picture.stored:
+        height, width = picture.stored
+        raise BadMap("size", f"{mask.shape[1]} x {mask.shape[0]} pixels; the image has {width} x {height}")
     return mask

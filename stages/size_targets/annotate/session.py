@@ -22,6 +22,15 @@ from stages.size_targets.annotate.questions import Pair, Picture, Question, read
 NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{0,6})?|\.[0-9]{1,6}")
 LONGEST = 86400.0  # seconds of an answer: a day
 TRUTH_COLOUR = (255, 96, 0, 255)
+TURNS = {  # what the orientations of EXIF (tag 0x0112) ask for
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class Refused(ValueError):
@@ -218,7 +227,7 @@ class Session:
         return question.picture.type, self.images.content(question.image)
 
     def truth(self, number: int) -> bytes:
-        """The true mask of an answered training question, a PNG that is transparent elsewhere.
+        """The true mask of an answered training question, a PNG that is transparent elsewhere and turned as the image.
 
         Raises:
             Refused: there is no such question, or it is not answered yet.
@@ -231,5 +240,8 @@ class Session:
         mask = read_mask(self._masks, question.image, question.picture)
         shown = (mask == self._class_list.index(question.name))[..., None] * np.array(TRUTH_COLOUR, np.uint8)
         buffer = io.BytesIO()
-        Image.fromarray(shown).save(buffer, "PNG", compress_level=1)
+        picture = Image.fromarray(shown)
+        if question.picture.orientation in TURNS:
+            picture = picture.transpose(TURNS[question.picture.orientation])
+        picture.save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()

@@ -72,7 +72,7 @@ def main() -> None:
             browser.open(url)
             browser.wait(lambda: "Press Enter" in browser.text("#notice"))
             browser.press("Enter")
-            browser.wait(lambda: browser.run("return document.querySelector('#frame img')?.complete"))
+            browser.wait(lambda: browser.run("return document.querySelector('#frame canvas')"))
             browser.press(*"42.5")
             if options.feedback:
                 browser.press("Enter")

@@ -4,10 +4,12 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from stages.core.faults import Fault
+from stages.core.stage import locked
 from stages.size_targets.annotate.__main__ import find_class_list, main, make_session, parse
+from stages.size_targets.annotate.questions import ORIENTATION
 from stages.size_targets.annotate.session import Refused
 from tests.size_targets.annotate.conftest import CATS, SIZES
 
@@ -118,6 +120,25 @@ def test_training_comes_first_shows_the_truth_after_the_answer_and_stays_out_of_
     assert len(without) == 3
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_that_exif_turns_is_measured_as_shown_and_its_mask_turned_with_it(folder, orientation):
+    (folder / "images/a.png").unlink()
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 2, (20, 40), np.uint8))
+    photo.save(folder / "masks/a.png")
+    photo.convert("RGB").save(folder / "images/a.jpg", exif=exif)
+    (folder / "tags.csv").write_text("a,cat\n")
+    session = start(folder, "--tags", folder / "tags.csv", "--truth", folder / "masks")
+    with Image.open(folder / "images/a.jpg") as stored:
+        wanted = ImageOps.exif_transpose(stored).size
+    entry = session.answer(0, "50", 0, 1)
+    assert (entry["width"], entry["height"]) == wanted
+    photo.getexif()[ORIENTATION] = orientation
+    truth = np.array(Image.open(io.BytesIO(session.truth(0))))[..., 3] > 0
+    np.testing.assert_array_equal(truth, np.array(ImageOps.exif_transpose(photo)) > 0)
+
+
 def test_a_file_of_other_classes_or_other_images_is_refused(folder):
     start(folder, "--classes", "cat").answer(0, "10", 0, 1)
     with pytest.raises(Fault, match="holds answers about cat, which this session does not ask"):
@@ -147,6 +168,16 @@ def test_a_wrong_command_line_is_one_clear_line_and_exit_code_1(folder, monkeypa
     assert str(end.value).startswith("sizewise annotate: ")
     assert message in str(end.value)
     assert "\n" not in str(end.value)
+
+
+def test_two_programs_do_not_write_one_file(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with (
+        locked({"out": folder / "sizes.csv"}),
+        pytest.raises(SystemExit, match="another process is writing .*sizes.csv"),
+    ):
+        main(["--images", "images", "--classes", "cat"])
+    assert not (folder / "sizes.csv").exists()
 
 
 def test_the_class_list_lies_beside_what_is_given(folder):
