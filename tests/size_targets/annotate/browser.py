@@ -74,10 +74,6 @@ class Browser:
     def screenshot(self) -> bytes:
         return base64.b64decode(self._send("GET", "/screenshot"))
 
-    def problems(self) -> list[str]:
-        """What the console got that is worse than a note."""
-        return [entry["message"] for entry in self._send("POST", "/se/log", {"type": "browser"})]
-
     def quit(self) -> None:
         self._send("DELETE", "")
 
