@@ -2,17 +2,20 @@
 
 A CSV file with a header and the columns image, class, and either `percent` or `fraction`: the header says the unit, and
 nothing is guessed from the numbers. A size is a share of the whole image. Not every class of every image needs a line
-(see `missing`).
+(see `missing`). A person who estimates one class after the other may end with more than the image; such sizes are
+scaled down to 1 - FLOOR of it, which standard error counts.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
+from stages.size_targets.corrupt import FLOOR
 from stages.size_targets.size_file import Lines, finish, number_of, read_lines
 
 WHOLE = {"percent": 100.0, "fraction": 1.0}
@@ -25,7 +28,7 @@ def read_sizes(path: Path, dataset: Dataset, ids: list[str]) -> np.ndarray:
     Raises:
         Fault: the file cannot be read, states no unit, or has faulty lines, which are listed together: a size that is
             no number over 0 and up to the whole, a class that is unknown, untagged or the background, two sizes
-            for one class of an image, sizes that sum to more than the image; or it has no line of these images.
+            for one class of an image; or it has no line of these images.
     """
     lines = read_lines(path, (), dataset, ids)
     units = [name for name in WHOLE if name in lines.columns]
@@ -35,13 +38,16 @@ def read_sizes(path: Path, dataset: Dataset, ids: list[str]) -> np.ndarray:
             f"unit of its sizes; it has {', '.join(lines.columns)}"
         )
     sizes = fill(lines, units[0], len(ids), dataset.num_classes)
-    total = np.nansum(sizes, axis=1)
-    lines.faults += [
-        f"{ids[row]}: its sizes sum to {100 * total[row]:.6g} % of the image"
-        for row in np.flatnonzero(total > 1 + ROUNDING)
-    ]
     finish(path, lines, ids)
-    return sizes / np.maximum(total, 1)[:, None]
+    total = np.nansum(sizes, axis=1, keepdims=True)
+    over = total > 1 + ROUNDING
+    if over.any():
+        worst = int(total.argmax())
+        sys.stderr.write(
+            f"sizewise size_targets: the sizes of {int(over.sum())} images come to more than the image and are scaled "
+            f"down, most those of {ids[worst]} with {100 * total[worst, 0]:.4g} %\n"
+        )
+    return sizes / np.where(over, total / (1 - FLOOR), np.maximum(total, 1))
 
 
 def fill(lines: Lines, unit: str, images: int, classes: int) -> np.ndarray:

@@ -59,6 +59,17 @@ def test_sizes_that_fill_an_image_within_rounding(dataset: Dataset, tmp_path: Pa
     assert np.nansum(read_sizes(path, dataset, IDS)[0]) <= 1 + 1e-12
 
 
+def test_more_than_the_image_is_scaled_down_and_said(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = written(tmp_path, "image,class,percent\na,cat,60\na,dog,50\nb,dog,100\n")
+    sizes = read_sizes(path, dataset, IDS)
+    np.testing.assert_allclose(sizes[0, 1:], [0.999 * 60 / 110, 0.999 * 50 / 110])
+    assert sizes[1, 2] == 1
+    assert "the sizes of 1 images come to more than the image" in (said := capsys.readouterr().err)
+    assert "most those of a with 110 %" in said
+
+
 def test_all_faults_at_once(dataset: Dataset, tmp_path: Path) -> None:
     lines = [
         "image,class,percent",
@@ -78,7 +89,7 @@ def test_all_faults_at_once(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(Fault) as caught:
         read_sizes(written(tmp_path, "\n".join(lines)), dataset, IDS)
     message = str(caught.value)
-    assert "(11 faults)" in message
+    assert "(10 faults)" in message
     for line in (
         "line 4: the same image and class as in line 2",
         "line 5: image b is not tagged 'cat'",
@@ -90,7 +101,6 @@ def test_all_faults_at_once(dataset: Dataset, tmp_path: Path) -> None:
         "line 11: no class 'bird'; there are background, cat, dog",
         "line 12: 'background' is the background, whose size is what the objects leave; take the line out",
         "line 13: 2 cells, the header has 3",
-        "a: its sizes sum to 110 % of the image",
     ):
         assert f"  - {line}" in message
 
