@@ -39,7 +39,16 @@ def folder_parts(data: Params) -> tuple[list[str], list[str]]:
     return needed, ["instances/", "tags.csv"]
 
 
-PARTS: dict[str, Callable[[Params], tuple[list[str], list[str]]]] = {"voc": voc_parts, "folder": folder_parts}
+def coco_parts(data: Params) -> tuple[list[str], list[str]]:
+    """What a data set of format `coco` must have; a folder ends with a slash."""
+    return [*data.annotations.values(), *(f"{folder}/" for folder in dict.fromkeys(data.images.values()))], []
+
+
+PARTS: dict[str, Callable[[Params], tuple[list[str], list[str]]]] = {
+    "voc": voc_parts,
+    "folder": folder_parts,
+    "coco": coco_parts,
+}
 
 
 def write_index(path: Path, name: str, source: Path, data: Params) -> None:
