@@ -119,7 +119,7 @@ def check_parts(name: str, source: Path, layout: str, needed: list[str]) -> None
     inside = [
         folder.absolute()
         for pattern in (f"*/{first}", f"*/*/{first}")
-        for folder in sorted(path.parent for path in source.glob(pattern))
+        for folder in sorted(path.parents[first.count("/")] for path in source.glob(pattern))
         if all(has(folder, part) for part in needed)
     ]
     hint = f"; the data lies in {inside[0]}: set -S source={inside[0]}" if inside else ""
