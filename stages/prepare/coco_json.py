@@ -103,7 +103,7 @@ def annotation_of(value: dict[str, Any]) -> Annotation:
     if value.get("bbox") is not None:
         try:
             box = struct.pack("4d", *value["bbox"])
-        except (struct.error, TypeError):
+        except (struct.error, TypeError, OverflowError):
             faults.append("its bbox must be four numbers: x, y, width, height")
     crowd = value.get("iscrowd", 0)
     if crowd not in (0, 1):

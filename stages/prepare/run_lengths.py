@@ -55,6 +55,8 @@ def check_counts(counts: np.ndarray, height: int, width: int) -> None:
     """
     if counts.size and counts.min() < 0:
         raise ValueError("its RLE has a negative count")
+    if counts.size and counts.max() > height * width:  # their sum might be too large for a number
+        raise ValueError(f"its RLE has a count of {counts.max()}; the image has {height * width} pixels")
     covered = int(counts.sum())
     if covered != height * width:
         raise ValueError(f"its RLE covers {covered} pixels; the image has {height} x {width} = {height * width}")

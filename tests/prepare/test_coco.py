@@ -106,6 +106,25 @@ def test_a_polygon_without_width_is_counted_and_no_fault(tmp_path, trees, coco_p
     assert np.unique(dataset.instances("one")).tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("box", [None, [27.5, 18.2, 2.51, 1.9], [5.1, 3.2, 0, 0]])
+def test_boxes_may_be_missing_rounded_or_flat(tmp_path, trees, coco_params, prepared, box):
+    trees["train"]["annotations"].append(annotation(15, 1, 7, rectangle(18, 27, 20, 30), bbox=box))
+    dataset = prepared(coco_files.write(tmp_path / "coco", trees), coco_params(untrained=[]))
+    assert np.array_equal(dataset.instances("one") == 3, inside(18, 27, 20, 30))
+
+
+def test_the_order_of_the_lists_does_not_matter(tmp_path, trees, coco_params, prepared):
+    dataset = prepared(coco_files.write(tmp_path / "coco", trees), coco_params(untrained=[]))
+    before = dataset.instances("one"), dataset.ids("train")
+    turned = {
+        split: {key: tree[key][::-1] for key in ("annotations", "images", "categories")}
+        for split, tree in trees.items()
+    }
+    dataset = prepared(coco_files.write(tmp_path / "coco", turned), coco_params(untrained=[]))
+    assert np.array_equal(dataset.instances("one"), before[0])
+    assert dataset.ids("train") == before[1]
+
+
 RLE = {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]}
 BROKEN = [
     (annotation(90, 1, 8, rectangle(0, 0, 3, 3)), "annotation 90: category 8 is not among"),
@@ -126,6 +145,8 @@ BROKEN = [
     (annotation(90, 1, 7, RLE | {"size": [30, 20]}), "annotation 90: its RLE is of 30 x 20 pixels (height x width)"),
     (annotation(90, 1, 7, RLE | {"counts": [0, 599]}), "annotation 90: its RLE covers 599 pixels; the image has 20 x"),
     (annotation(90, 1, 7, RLE | {"counts": [700, -100]}), "annotation 90: its RLE has a negative count"),
+    (annotation(90, 1, 7, RLE | {"counts": [2**62] * 4 + [600]}), "annotation 90: its RLE has a count of 46116860184"),
+    (annotation(90, 1, 7, RLE | {"counts": ""}), "annotation 90: its RLE covers 0 pixels"),
     (annotation(90, 1, 7, RLE | {"counts": "5"}), "annotation 90: its RLE covers 5 pixels"),
     (annotation(90, 1, 7, RLE | {"counts": "zz"}), "annotation 90: its RLE has characters beyond those"),
     (annotation(90, 1, 7, RLE | {"counts": "5P"}), "annotation 90: its RLE ends within a number"),
@@ -133,6 +154,8 @@ BROKEN = [
     (annotation(90, 1, 7, rectangle(0, 0, 3, 3), bbox=[40, 0, 5, 5]), "annotation 90: its bbox [40, 0, 5, 5] (x, y,"),
     (annotation(90, 1, 7, rectangle(0, 0, 3, 3), bbox=[0, 0, -5, 5]), "annotation 90: its bbox [0, 0, -5, 5] (x, y,"),
     (annotation(90, 1, 7, rectangle(0, 0, 3, 3), bbox=[0, 0]), "annotation 90: its bbox must be four numbers"),
+    (annotation(90, 1, 7, rectangle(0, 0, 3, 3), bbox=[0, 0, 1, 10**400]), "annotation 90: its bbox must be four"),
+    (annotation(90, 1, 7, [1, 1, 2, 2, 3, 3]), "annotation 90: a polygon must be a list of finite numbers"),
     (annotation(90, 1, 7, rectangle(0, 0, 3, 3), iscrowd=2), "annotation 90: iscrowd is 2; allowed are 0 and 1"),
     (annotation(11, 1, 7, rectangle(0, 0, 3, 3)), "annotation 11: the id stands there twice"),
     (annotation("90", 1, 7, rectangle(0, 0, 3, 3)), "annotation 5 of the list needs an id"),

@@ -110,7 +110,7 @@ def test_what_is_under_a_hole_is_seen():
 def test_all_broken_outlines_are_named():
     full = {"size": [2, 2], "counts": [0, 4]}
     outlines = tuple(outline(k, full | {"counts": [k]}) for k in (3, 4, 5))
-    with pytest.raises(ValueError, match=r"annotation 3: .*covers 3 pixels.*; annotation 5: .*covers 5") as caught:
+    with pytest.raises(ValueError, match=r"annotation 3: .*covers 3 pixels.*; annotation 5: .*count of 5") as caught:
         draw(Drawing("", 2, 2, outlines))
     assert "annotation 4" not in str(caught.value)
 
