@@ -25,6 +25,7 @@ bench: .venv/installed-dev ## measurements of speed and memory
 	python -m tests.benchmarks.evaluation
 	python -m tests.benchmarks.pseudo_masks
 	python -m tests.benchmarks.cam
+	python -m tests.benchmarks.coco
 	python -m tests.benchmarks.train_aug
 	python -m tests.benchmarks.training
 	python -m tests.benchmarks.training_step

@@ -78,4 +78,34 @@ class Folder(Section):
     untrained: Annotated[list[Text], AfterValidator(all_different)]
 
 
-DataSet = Annotated[Shapes | Voc | Folder, Field(discriminator="format")]
+class Coco(Section):
+    """A folder with instances JSONs and images in the layout of COCO."""
+
+    format: Literal["coco"]
+    annotations: dict[SplitName, Text]
+    images: dict[SplitName, Text]
+    crowd: Literal["void"]
+    ids: Literal["annotated", "all"]
+    tags: Literal["masks", "annotations"]
+    size_bins: SizeBins
+    headline: SplitName
+    untrained: Annotated[list[Text], AfterValidator(all_different)]
+
+    @model_validator(mode="after")
+    def fits(self) -> Coco:
+        """The splits that are named are there, each with a folder."""
+        missing = [split for split in NEEDED_SPLITS if split not in self.annotations]
+        if missing:
+            raise broken(f"must name a file for {' and '.join(missing)}", "annotations", self.annotations)
+        if set(self.images) != set(self.annotations):
+            raise broken(f"must name a folder for each of {', '.join(self.annotations)}", "images", self.images)
+        if self.headline not in self.annotations:
+            rule = f"must be one of annotations ({', '.join(self.annotations)})"
+            raise broken(rule, "headline", self.headline, self.annotations)
+        slashed = next((folder for folder in self.images.values() if folder.endswith("/")), None)
+        if slashed:
+            raise broken("must name folders without a slash at the end", "images", self.images)
+        return self
+
+
+DataSet = Annotated[Shapes | Voc | Folder | Coco, Field(discriminator="format")]

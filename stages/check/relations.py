@@ -71,7 +71,7 @@ def recipe_faults(tree: Mapping[str, Any]) -> Iterator[str]:
 
 def splits_of(data: Mapping[str, Any]) -> list[str] | None:
     """The splits that a data set declares; None where they lie on disk."""
-    for key in ("splits", "lists"):
+    for key in ("splits", "lists", "annotations"):
         if isinstance(data.get(key), Mapping):
             return list(data[key])
     return None

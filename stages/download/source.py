@@ -39,7 +39,16 @@ def folder_parts(data: Params) -> tuple[list[str], list[str]]:
     return needed, ["instances/", "tags.csv"]
 
 
-PARTS: dict[str, Callable[[Params], tuple[list[str], list[str]]]] = {"voc": voc_parts, "folder": folder_parts}
+def coco_parts(data: Params) -> tuple[list[str], list[str]]:
+    """What a data set of format `coco` must have; a folder ends with a slash."""
+    return [*data.annotations.values(), *(f"{folder}/" for folder in dict.fromkeys(data.images.values()))], []
+
+
+PARTS: dict[str, Callable[[Params], tuple[list[str], list[str]]]] = {
+    "voc": voc_parts,
+    "folder": folder_parts,
+    "coco": coco_parts,
+}
 
 
 def write_index(path: Path, name: str, source: Path, data: Params) -> None:
@@ -110,7 +119,7 @@ def check_parts(name: str, source: Path, layout: str, needed: list[str]) -> None
     inside = [
         folder.absolute()
         for pattern in (f"*/{first}", f"*/*/{first}")
-        for folder in sorted(path.parent for path in source.glob(pattern))
+        for folder in sorted(path.parents[first.count("/")] for path in source.glob(pattern))
         if all(has(folder, part) for part in needed)
     ]
     hint = f"; the data lies in {inside[0]}: set -S source={inside[0]}" if inside else ""

@@ -10,9 +10,10 @@ from stages.core.dataset import DatasetInfo, ImageRecord, write_header
 from stages.core.faults import combine
 from stages.core.files import write_zip
 from stages.core.params import Params
-from stages.core.pool import process_map
+from stages.prepare.coco import read_coco
 from stages.prepare.folder import read_folder
 from stages.prepare.layout import Index, Layout
+from stages.prepare.parts import forget, results
 from stages.prepare.shapes import read_shapes
 from stages.prepare.verify import PALETTE, verify
 from stages.prepare.voc import read_voc
@@ -21,11 +22,12 @@ FORMATS: dict[str, Callable[[Index, Params, list[str]], Layout]] = {
     "shapes": read_shapes,
     "voc": read_voc,
     "folder": read_folder,
+    "coco": read_coco,
 }
 SHOWN = 5
 
 
-def prepare(raw: Path, out: Path, name: str, data: Params) -> list[str]:
+def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[str]:
     """Writes dataset.zip of the data set `name`, see `stages.core.dataset`.
 
     Args:
@@ -33,6 +35,7 @@ def prepare(raw: Path, out: Path, name: str, data: Params) -> list[str]:
         out: the zip to write.
         name: the data set's name.
         data: its section of params.yaml.
+        kept: folder of the parts that are done, see `stages.prepare.parts`, of this raw.zip, section and code alone.
 
     Returns:
         Notes for the person: images per split, tags that differ from the masks.
@@ -45,17 +48,17 @@ def prepare(raw: Path, out: Path, name: str, data: Params) -> list[str]:
     layout = FORMATS[data.format](index, data, faults)
     records: list[ImageRecord] = []
     present: dict[str, tuple[int, ...]] = {}
+    empty = unseen = 0
     with write_zip(out) as archive:
         check = partial(verify, index.raw, len(layout.classes))
-        for entry, result in zip(
-            layout.entries, process_map(check, layout.entries, "check", len(layout.entries)), strict=True
-        ):
+        for entry, result in zip(layout.entries, results(check, layout.entries, kept), strict=True):
             faults += result.faults
             if faults:  # nothing will be written, but every file is looked at
                 continue
             image = entry.image
             records.append(ImageRecord(entry.id, entry.splits, image.location, result.height, result.width, image.md5))
             present[entry.id] = result.present
+            empty, unseen = empty + result.empty, unseen + result.unseen
             archive.bytes(f"masks/{entry.id}.png", result.mask)
             if result.instances is not None:
                 archive.bytes(f"instances/{entry.id}.png", result.instances)
@@ -64,6 +67,7 @@ def prepare(raw: Path, out: Path, name: str, data: Params) -> list[str]:
         tags = shown if layout.tags is None else layout.tags
         faults = faults or class_faults(name, layout, records, present, tags)
         if faults:
+            forget(kept)
             raise combine(f"data set {name} of {index.root()} cannot be used", faults)
         info = DatasetInfo(
             name=name,
@@ -76,7 +80,14 @@ def prepare(raw: Path, out: Path, name: str, data: Params) -> list[str]:
             instances=layout.instances,
         )
         write_header(archive, info, records, tags)
-    return notes(name, layout, records, shown, tags)
+    lines = notes(name, layout, records, shown, tags)
+    if empty:
+        lines.append(
+            f"{name}: {empty} annotated objects cover no pixel, such as polygons of no width; they are nowhere"
+        )
+    if unseen and layout.tags is None:
+        lines.append(f"{name}: {unseen} of {len(records)} images have an annotated class that their masks do not show")
+    return lines
 
 
 def class_faults(
@@ -118,6 +129,7 @@ def notes(
     splits = dict.fromkeys(split for record in records for split in record.splits)
     counts = [f"{sum(split in record.splits for record in records)} {split}" for split in splits]
     lines = [f"{name}: {len(records)} images ({', '.join(counts)}), {len(layout.classes)} labels"]
+    lines += [f"{name}: {note}" for note in layout.notes]
     if layout.untrained:
         lines.append(f"{name}: no training image is expected to have {', '.join(layout.untrained)}")
     if layout.tags is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from stages.core.dataset import RAW_PREFIX
 from stages.core.faults import Fault
 from stages.core.files import ZipReader
+from stages.prepare.drawing import Drawing
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,12 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of the data set with its mask and, where there is one, its instance map."""
+    """One image of the data set with its mask and, where there is one, its instance map; a drawing makes both."""
 
     id: str
     splits: tuple[str, ...]
     image: RawFile
-    mask: RawFile
+    mask: RawFile | Drawing
     instances: RawFile | None
 
 
@@ -40,6 +41,7 @@ class Layout:
     instances: instance maps are used.
     tags: the labels tagged per id; None where they come from the masks.
     untrained: classes that no training image has, known and accepted; None where a format knows no such thing.
+    notes: lines worth telling a person about a data set that is in order.
     """
 
     classes: tuple[str, ...]
@@ -48,6 +50,7 @@ class Layout:
     instances: bool
     tags: dict[str, list[int]] | None
     untrained: tuple[str, ...] | None
+    notes: tuple[str, ...] = ()
 
 
 class Index:

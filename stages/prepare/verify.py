@@ -15,6 +15,7 @@ from PIL.Image import DecompressionBombError
 
 from stages.core.dataset import INSTANCE_VOID, VOID
 from stages.core.files import ZipReader, encode_png
+from stages.prepare.drawing import Drawing, draw, run_lengths
 from stages.prepare.layout import Entry, read
 from stages.prepare.palette import voc_palette
 
@@ -36,6 +37,8 @@ class Verified:
     height, width: of the image, in pixels.
     mask, instances: PNG bytes of the label map (indexed) and of the instance map (16 bit).
     present: the labels that have a pixel, void left out.
+    empty: number of drawn outlines that cover no pixel.
+    unseen: a drawn class has no pixel in the mask.
     """
 
     height: int = 0
@@ -43,13 +46,17 @@ class Verified:
     mask: bytes = b""
     instances: bytes | None = None
     present: tuple[int, ...] = ()
+    empty: int = 0
+    unseen: bool = False
     faults: list[str] = field(default_factory=list)
 
 
 def verify(raw: ZipReader, num_classes: int, entry: Entry) -> Verified:
-    """Opens the image, the mask and the instance map of `entry` and checks them against each other."""
+    """Opens or draws the image, the mask and the instance map of `entry` and checks them against each other."""
     faults: list[str] = []
     size = attempt(faults, entry.image.name, lambda: image_size(read(raw, entry.image)))
+    if isinstance(entry.mask, Drawing):
+        return verify_drawing(entry.image.name, size, entry.mask, faults)
     mask = attempt(faults, entry.mask.name, lambda: label_map(read(raw, entry.mask), num_classes))
     instances = None
     if entry.instances is not None:
@@ -62,13 +69,36 @@ def verify(raw: ZipReader, num_classes: int, entry: Entry) -> Verified:
             )
     if faults:
         return Verified(faults=faults)
-    counts = np.bincount(mask.ravel(), minlength=VOID + 1)
     return Verified(
         *size,
         encode_png(mask, PALETTE),
         None if instances is None else encode_png(instances),
-        tuple(np.flatnonzero(counts[:VOID]).tolist()),
+        present_labels(mask),
     )
+
+
+def verify_drawing(image: str, size: tuple[int, int] | None, drawing: Drawing, faults: list[str]) -> Verified:
+    """The same for maps that are drawn; `image` is the image's name, and `faults` what is wrong with it."""
+    stated = (drawing.height, drawing.width)
+    work = draw if size == stated else run_lengths  # a size that is wrong may be any, and take any memory
+    drawn = attempt(faults, drawing.name, lambda: work(drawing))
+    if size is not None and size != stated:
+        faults.append(
+            f"{drawing.name}: {stated[0]} x {stated[1]} pixels (height x width), "
+            f"but its image {image} has {size[0]} x {size[1]}"
+        )
+    if faults:
+        return Verified(faults=faults)
+    present = present_labels(drawn.mask)
+    unseen = {outline.label for outline in drawing.outlines} - set(present)
+    maps = encode_png(drawn.mask, PALETTE), encode_png(drawn.instances)
+    return Verified(*stated, *maps, present, drawn.empty, bool(unseen))
+
+
+def present_labels(mask: np.ndarray) -> tuple[int, ...]:
+    """The labels that have a pixel, void left out."""
+    counts = np.bincount(mask.ravel(), minlength=VOID + 1)
+    return tuple(np.flatnonzero(counts[:VOID]).tolist())
 
 
 def attempt(faults: list[str], name: str, work: Callable[[], Result]) -> Result | None:

@@ -119,7 +119,7 @@ LINES = [
     # data sets
     (
         {"datasets.pascal.format": "vok"},
-        "datasets.pascal.format: must be 'shapes', 'voc', 'folder', is 'vok'; did you mean 'voc'?",
+        "datasets.pascal.format: must be 'shapes', 'voc', 'folder', 'coco', is 'vok'; did you mean 'voc'?",
     ),
     ({"datasets.pascal": 7}, "datasets.pascal: must be a section, is 7"),
     ({"datasets.pascal.size_bins": [9, 9]}, "datasets.pascal.size_bins: must be increasing, is [9, 9]"),

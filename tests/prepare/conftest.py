@@ -149,7 +149,7 @@ class Prepared:
 
     def prepare(self, data: Params) -> Dataset:
         """dataset.zip from the index."""
-        self.notes = prepare(self.raw, self.out, "mine", data)
+        self.notes = prepare(self.raw, self.out, "mine", data, self.raw.parent / "parts")
         return Dataset(self.out, self.raw)
 
     def __call__(self, source: Path, data: Params) -> Dataset:

@@ -40,7 +40,7 @@ def prepared(tmp_path, **changes) -> Dataset:
     """The stub's data set."""
     data = Params(DATA | changes)
     generate.generate(tmp_path / "raw.zip", data)
-    prepare(tmp_path / "raw.zip", tmp_path / "dataset.zip", "tiny", data)
+    prepare(tmp_path / "raw.zip", tmp_path / "dataset.zip", "tiny", data, tmp_path / "parts")
     return Dataset(tmp_path / "dataset.zip", tmp_path / "raw.zip")
 
 
