@@ -72,10 +72,20 @@ class Folder(Section):
 
     format: Literal["folder"]
     background: bool
-    tags: Literal["masks", "file"]
+    masks: Literal["all", "evaluated", "none"]
+    tags: Literal["masks", "file", "sizes"]
     size_bins: SizeBins
     headline: Name
     untrained: Annotated[list[Text], AfterValidator(all_different)]
+
+    @model_validator(mode="after")
+    def fits(self) -> Folder:
+        """Tags come from masks only where every image has one."""
+        if self.tags == "masks" and self.masks != "all":
+            raise broken(f"must be file or sizes where masks is {self.masks}", "tags", self.tags)
+        if self.masks == "evaluated" and self.headline == "train":
+            raise broken("must be an evaluated split where masks is evaluated", "headline", self.headline)
+        return self
 
 
 DataSet = Annotated[Shapes | Voc | Folder, Field(discriminator="format")]

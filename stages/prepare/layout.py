@@ -22,12 +22,12 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of the data set with its mask and, where there is one, its instance map."""
+    """One image of the data set with its mask and its instance map, where there are any."""
 
     id: str
     splits: tuple[str, ...]
     image: RawFile
-    mask: RawFile
+    mask: RawFile | None
     instances: RawFile | None
 
 

@@ -23,7 +23,8 @@ datasets:
     headline: test}
   pascal: {format: voc, lists: {train: train_aug, val: val}, masks: [SegmentationClass], instances: none, tags: masks,
     tags_file: none, size_bins: [1024, 9216], headline: val, untrained: []}
-  mine: {format: folder, background: false, tags: masks, size_bins: [1024, 9216], headline: val, untrained: []}
+  mine: {format: folder, background: false, masks: all, tags: masks, size_bins: [1024, 9216], headline: val,
+    untrained: []}
 recipes:
   drawn: &recipe
     classifier: {encoder: resnet50, weights: none, output_stride: 16, dropout: 0.0, loss: bce, epochs: 1,

@@ -170,8 +170,18 @@ LINES = [
         "did you mean 'kernels'?",
     ),
     (
-        {"datasets.mine.masks": "x"},
-        "unknown key 'masks' in datasets.mine; allowed: format, background, tags, size_bins, headline, untrained",
+        {"datasets.mine.lists": "x"},
+        "unknown key 'lists' in datasets.mine; allowed: format, background, masks, tags, size_bins, headline, "
+        "untrained",
+    ),
+    ({"datasets.mine.masks": "some"}, "datasets.mine.masks: must be 'all', 'evaluated' or 'none', is 'some'"),
+    (
+        {"datasets.mine.masks": "none"},
+        "datasets.mine.tags: must be file or sizes where masks is none, is 'masks'",
+    ),
+    (
+        {"datasets.mine.masks": "evaluated", "datasets.mine.tags": "sizes", "datasets.mine.headline": "train"},
+        "datasets.mine.headline: must be an evaluated split where masks is evaluated, is 'train'",
     ),
     (
         {"zoo": 1},

@@ -50,7 +50,8 @@ def make_dataset(tmp_path: Path) -> Maker:
         with write_zip(path) as archive:
             write_header(archive, info, records, {key: (tags or {}).get(key, []) for key in masks})
             for key, mask in masks.items():
-                archive.png(f"masks/{key}.png", mask)
+                if has_masks or key == "v":
+                    archive.png(f"masks/{key}.png", mask)
         return Dataset(path)
 
     return make
@@ -146,10 +147,12 @@ def test_faults(make_dataset: Maker) -> None:
     ]:
         with pytest.raises(Fault, match=message):
             make_targets(make_dataset(), NO_MASKS, params(**change))
-    with pytest.raises(Fault, match="has no masks to measure sizes on"):
-        make_targets(make_dataset(has_masks=False), NO_MASKS, params())
     with pytest.raises(Fault, match="use all"):
         make_targets(make_dataset(background=False), NO_MASKS, params())
+
+
+def test_sizes_that_cannot_be_measured_are_no_rows(make_dataset: Maker) -> None:
+    assert make_targets(make_dataset(has_masks=False), NO_MASKS, params()) == ([], [])
 
 
 TAGS = {"a": [1, 2], "b": [2], "c": []}
