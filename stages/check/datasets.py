@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,6 +19,7 @@ from stages.check.section import (
 )
 
 SizeBins = Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(rises)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 NEEDED_SPLITS = ("train", "val")  # pseudo masks, scores and samples are made of these two
 
 
@@ -88,4 +89,22 @@ class Folder(Section):
         return self
 
 
-DataSet = Annotated[Shapes | Voc | Folder, Field(discriminator="format")]
+def is_none_or_spacing(value: Any) -> Any:
+    """The word none, or millimetres."""
+    if value != "none" and not (type(value) in (int, float) and 0 < value < 1000):
+        raise broken("must be none or millimetres > 0")
+    return value
+
+
+class Acdc(Section):
+    """The NIfTI volumes of the ACDC challenge; its splits are made by patient."""
+
+    format: Literal["acdc"]
+    val_every: Annotated[int, Field(ge=2)]
+    clip: Annotated[list[Percent], Field(min_length=2, max_length=2), AfterValidator(rises)]
+    spacing: Annotated[Any, AfterValidator(is_none_or_spacing)]
+    size_bins: SizeBins
+    headline: Literal["val", "test"]
+
+
+DataSet = Annotated[Shapes | Voc | Folder | Acdc, Field(discriminator="format")]

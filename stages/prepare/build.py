@@ -11,6 +11,7 @@ from stages.core.faults import combine
 from stages.core.files import csv_text, write_zip
 from stages.core.params import Params
 from stages.core.pool import process_map
+from stages.prepare.acdc import read_acdc
 from stages.prepare.folder import read_folder
 from stages.prepare.layout import Index, Layout
 from stages.prepare.shapes import read_shapes
@@ -22,6 +23,7 @@ FORMATS: dict[str, Callable[[Index, Params, list[str]], Layout]] = {
     "shapes": read_shapes,
     "voc": read_voc,
     "folder": read_folder,
+    "acdc": read_acdc,
 }
 
 
@@ -77,6 +79,8 @@ def prepare(raw: Path, out: Path, name: str, data: Params) -> list[str]:
             instances=layout.instances,
         )
         write_header(archive, info, records, tags)
+        for member, text in layout.tables.items():
+            archive.text(member, text)
         differences = tag_differences(tags, shown, layout.classes)
         if layout.tags is not None:
             archive.text("tag_differences.csv", csv_text(differences, COLUMNS))

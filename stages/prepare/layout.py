@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.core.dataset import RAW_PREFIX
@@ -40,6 +40,7 @@ class Layout:
     instances: instance maps are used.
     tags: the labels tagged per id; None where they come from the masks.
     untrained: classes that no training image has, known and accepted; None where a format knows no such thing.
+    tables: text of further members of dataset.zip, by name.
     """
 
     classes: tuple[str, ...]
@@ -48,6 +49,7 @@ class Layout:
     instances: bool
     tags: dict[str, list[int]] | None
     untrained: tuple[str, ...] | None
+    tables: dict[str, str] = field(default_factory=dict)
 
 
 class Index:

@@ -8,7 +8,7 @@ from stages.check import relations
 
 
 def test_unknown_data_set(faults):
-    line = "dataset: 'drwn' is not under datasets; there are: drawn, pascal, mine; did you mean 'drawn'?"
+    line = "dataset: 'drwn' is not under datasets; there are: drawn, pascal, mine, heart; did you mean 'drawn'?"
     assert faults({"dataset": "drwn"}) == [line]
 
 
@@ -25,7 +25,7 @@ def test_every_data_set_has_a_recipe_and_every_recipe_a_data_set(change, folder)
     tree["recipes"]["pascla"] = tree["recipes"].pop("pascal")
     assert relations.relation_faults(tree, folder) == [
         "recipes: data set 'pascal' has no recipe of its name; did you mean 'pascla'?",
-        "recipes.pascla: there is no data set 'pascla'; there are: drawn, pascal, mine; did you mean 'pascal'?",
+        "recipes.pascla: there is no data set 'pascla'; there are: drawn, pascal, mine, heart; did you mean 'pascal'?",
     ]
 
 

@@ -119,7 +119,7 @@ LINES = [
     # data sets
     (
         {"datasets.pascal.format": "vok"},
-        "datasets.pascal.format: must be 'shapes', 'voc', 'folder', is 'vok'; did you mean 'voc'?",
+        "datasets.pascal.format: must be 'shapes', 'voc', 'folder', 'acdc', is 'vok'; did you mean 'voc'?",
     ),
     ({"datasets.pascal": 7}, "datasets.pascal: must be a section, is 7"),
     ({"datasets.pascal.size_bins": [9, 9]}, "datasets.pascal.size_bins: must be increasing, is [9, 9]"),
@@ -174,6 +174,8 @@ LINES = [
         "unknown key 'lists' in datasets.mine; allowed: format, background, masks, tags, size_bins, headline, "
         "untrained",
     ),
+    ({"datasets.heart.spacing": 0}, "datasets.heart.spacing: must be none or millimetres > 0, is 0"),
+    ({"datasets.heart.clip": [99, 1]}, "datasets.heart.clip: must be increasing, is [99, 1]"),
     ({"datasets.mine.masks": "some"}, "datasets.mine.masks: must be 'all', 'evaluated' or 'none', is 'some'"),
     (
         {"datasets.mine.masks": "none"},

@@ -130,6 +130,7 @@ def test_without_a_background(empty):
     tree = write_params("all", empty / "mine")
     tree["datasets"]["mine"] |= {"background": False, "tags": "masks"}
     tree["size_targets"]["renormalise"] = "all"
+    tree["recipes"]["mine"]["segmenter"]["epochs"] = 2  # the least for the two tasks of size_balanced
     assert faults_of(tree, Path()) == []
     run(tree, *BEFORE)
     dataset, cams = Dataset(Path("data/mine/dataset.zip")), ZipReader(Path("data/mine/cam.zip"))
