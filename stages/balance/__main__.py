@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tqdm import tqdm
+
 from stages.balance.pool import (
     CHOSEN_COLUMNS,
     HISTOGRAM_COLUMNS,
@@ -17,10 +19,16 @@ from stages.core.stage import Stage, run
 
 
 def main(stage: Stage) -> None:
-    """Chooses from the images of the headline split."""
+    """Chooses from the images of the headline split; from none of them where they have no masks."""
     params = stage.params["balance"]
     dataset = Dataset(stage.deps["dataset"])
-    ids = dataset.ids(stage.params["datasets.${dataset}.headline"])
+    headline = stage.params["datasets.${dataset}.headline"]
+    ids = dataset.ids(headline)
+    if not dataset.masked(ids):
+        tqdm.write(f"balance: the images of {headline} have no masks, so the size-balanced set is empty")
+        write_csv(stage.outs["balanced"], [], CHOSEN_COLUMNS)
+        write_csv(stage.outs["balance"], [], HISTOGRAM_COLUMNS)
+        return
     counts = pool_counts(dataset, ids)
     chosen = balanced_subset(counts, ids, params.instances_per_cell, params.seed)
     write_csv(stage.outs["balanced"], chosen_rows(counts, ids, chosen), CHOSEN_COLUMNS)

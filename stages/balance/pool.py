@@ -22,11 +22,9 @@ def pool_counts(dataset: Dataset, ids: list[str]) -> np.ndarray:
     """Instances by image, class and size, (images, classes, 3) int64; the background's row stays 0.
 
     Raises:
-        Fault: the data set has no masks, or no image of the pool has an instance.
+        Fault: an image of the pool has no mask, or none has an instance.
     """
     info = dataset.info
-    if not info.masks:
-        raise Fault(f"data set {info.name} has no masks, so its instances cannot be counted; balance needs masks")
     counts = np.zeros((len(ids), dataset.num_classes, len(SIZES)), np.int64)
     for row, image_id in enumerate(tqdm(ids, desc="instances", disable=None)):
         found = dataset_instances(dataset, image_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,6 +19,7 @@ from stages.check.section import (
 )
 
 SizeBins = Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(rises)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 NEEDED_SPLITS = ("train", "val")  # pseudo masks, scores and samples are made of these two
 
 
@@ -72,10 +73,20 @@ class Folder(Section):
 
     format: Literal["folder"]
     background: bool
-    tags: Literal["masks", "file"]
+    masks: Literal["all", "evaluated", "none"]
+    tags: Literal["masks", "file", "sizes"]
     size_bins: SizeBins
     headline: Name
     untrained: Annotated[list[Text], AfterValidator(all_different)]
+
+    @model_validator(mode="after")
+    def fits(self) -> Folder:
+        """Tags come from masks only where every image has one."""
+        if self.tags == "masks" and self.masks != "all":
+            raise broken(f"must be file or sizes where masks is {self.masks}", "tags", self.tags)
+        if self.masks == "evaluated" and self.headline == "train":
+            raise broken("must be an evaluated split where masks is evaluated", "headline", self.headline)
+        return self
 
 
 class Coco(Section):
@@ -108,4 +119,22 @@ class Coco(Section):
         return self
 
 
-DataSet = Annotated[Shapes | Voc | Folder | Coco, Field(discriminator="format")]
+def is_none_or_spacing(value: Any) -> Any:
+    """The word none, or millimetres."""
+    if value != "none" and not (type(value) in (int, float) and 0 < value < 1000):
+        raise broken("must be none or millimetres > 0")
+    return value
+
+
+class Acdc(Section):
+    """The NIfTI volumes of the ACDC challenge; its splits are made by patient."""
+
+    format: Literal["acdc"]
+    val_every: Annotated[int, Field(ge=2)]
+    clip: Annotated[list[Percent], Field(min_length=2, max_length=2), AfterValidator(rises)]
+    spacing: Annotated[Any, AfterValidator(is_none_or_spacing)]
+    size_bins: SizeBins
+    headline: Literal["val", "test"]
+
+
+DataSet = Annotated[Shapes | Voc | Folder | Coco | Acdc, Field(discriminator="format")]

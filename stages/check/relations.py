@@ -44,6 +44,7 @@ def relation_faults(tree: Mapping[str, Any], folder: Path) -> list[str]:
         *smoothing_faults(tree),
         *threshold_faults(tree),
         *combination_faults(tree),
+        *mask_faults(tree),
     ]
 
 
@@ -224,3 +225,30 @@ def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:
     if corruption in ("relative_gaussian", "lognormal") and renormalise in ("background", "joint"):
         rule = f"must be all for data set {name!r}, which has no background"
         yield f"size_targets.renormalise: {rule}, is {renormalise!r}"
+
+
+def mask_faults(tree: Mapping[str, Any]) -> Iterator[str]:
+    """What the chosen data set, recipe and method read of masks is there, where some images have none."""
+    name, method = tree.get("dataset"), tree.get("method")
+    if not isinstance(name, str) or not isinstance(method, str):
+        return
+    masks = part(tree, "datasets", name, "masks")
+    if masks not in ("evaluated", "none"):
+        return
+    lacks = f"data set {name!r}, whose training images have no masks (masks: {masks})"
+    if method == "full":
+        yield f"method: must be another than full for {lacks}"
+    if method == "size_balanced" and part(tree, "methods", method, "labels") == "masks":
+        yield f"methods.size_balanced.labels: must be pseudo_masks for {lacks}"
+    matched = method == "pseudo_mask" and part(tree, "methods", method, "match_sizes") is True
+    source = part(tree, "size_targets", "source")
+    measured = source == "masks" or (source == "boxes" and str(part(tree, "size_file")).endswith(".py"))
+    if (method == "size_target" or matched) and measured:
+        rule = "must be pseudo_masks, or file or boxes with a size_file,"
+        yield f"size_targets.source: {rule} for {lacks}, and method {method} needs sizes"
+    if masks == "evaluated":
+        return
+    if part(tree, "recipes", name, "refine", "threshold") == "validation":
+        yield f"recipes.{name}.refine.threshold: must be fixed or unsupervised, since val of {name!r} has no masks"
+    if part(tree, "recipes", name, "predict", "model") == "best":
+        yield f"recipes.{name}.predict.model: must be last, since val of {name!r} has no masks to find the best with"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +43,8 @@ class DatasetInfo:
     palette: 256 RGB triples for indexed PNGs.
     size_bins: areas in pixels; an instance is small below the first, large from the second on, else medium.
     tags: where the image tags come from: masks, xml or file.
-    masks, instances: masks exist, for all images or for none; instance maps exist, for evaluated images at least.
+    masks: every image has a mask; where not, `Dataset.has_mask` and `Dataset.masked` say which have.
+    instances: instance maps exist, for evaluated images at least.
     """
 
     name: str
@@ -138,8 +140,20 @@ class Dataset:
                 raise Fault(f"image {image_id} cannot be read: {location}: {error.strerror}") from None
         return decode_rgb(content)
 
+    def has_mask(self, image_id: str) -> bool:
+        """Whether the image has a true label map; in a data set without `info.masks` those of some splits may."""
+        return f"masks/{image_id}.png" in self._zip
+
+    def masked(self, ids: Iterable[str]) -> bool:
+        """Whether all of the images have a true label map."""
+        return all(map(self.has_mask, ids))
+
     def mask(self, image_id: str) -> np.ndarray:
-        """The true label map, (H, W) uint8, 255 void."""
+        """The true label map, (H, W) uint8, 255 void.
+
+        Raises:
+            Fault: the image has none.
+        """
         return self._zip.png(f"masks/{image_id}.png")
 
     def instances(self, image_id: str) -> np.ndarray | None:

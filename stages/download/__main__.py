@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.core.stage import SCRATCH, Stage, dataset_params, run
+from stages.download.acdc import write_slices
 from stages.download.fetch import downloads_folder
 from stages.download.generate import check_generator, generate
 from stages.download.source import write_index
@@ -24,6 +25,8 @@ def main(stage: Stage) -> None:
 
     if generated:
         generate(stage.outs["raw"], data)
+    elif data.format == "acdc":
+        write_slices(stage.outs["raw"], name, source, data)
     else:
         write_index(stage.outs["raw"], name, source, data)
 

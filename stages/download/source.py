@@ -16,27 +16,44 @@ from stages.core.pool import workers
 
 INDEX_COLUMNS = ("name", "location", "size", "md5")
 LISTS = "ImageSets/Segmentation"
+SBD = "SBD"  # an entry of a VOC set's masks, and the folder that its files are named after
+UNPACKED = {f"{SBD}/": "benchmark_RELEASE/dataset/"}  # where they lie as their archive unpacks, if not there
+TAGS = {"file": "tags.csv", "sizes": "sizes.csv"}  # of format folder
 
 
 def voc_parts(data: Params) -> tuple[list[str], list[str]]:
-    """What a VOC folder must have and what is used if it is there; a folder ends with a slash."""
-    needed = ["JPEGImages/", f"{LISTS}/", *(f"{LISTS}/{name}.txt" for name in data.lists.values())]
-    needed += [f"{folder}/" for folder in data.masks]
+    """What a VOC folder must have and what is used if it is there; a folder ends with a slash.
+
+    SBD's part is that of its `benchmark_RELEASE/dataset` without the pictures, which VOC has too. With it there need be
+    no train_aug.txt: it is made of the lists of both.
+    """
+    with_sbd, lists = SBD in data.masks, list(data.lists.values())
+    needed = ["JPEGImages/", f"{LISTS}/"]
+    needed += [f"{LISTS}/{name}.txt" for name in lists if not (with_sbd and name == "train_aug")]
+    needed += [f"{folder}/" for folder in data.masks if folder != SBD]
+    if with_sbd:
+        needed.append(f"{SBD}/cls/")
     if data.instances != "none":
-        needed.append(f"{data.instances}/")
+        needed += [f"{data.instances}/", *([f"{SBD}/inst/"] if with_sbd else [])]
     if data.tags == "xml":
         needed.append("Annotations/")
     if data.tags == "file":
         needed.append(data.tags_file)
-    return list(dict.fromkeys(needed)), ["Annotations/"]
+    optional = ["Annotations/"]
+    if with_sbd and "train_aug" in lists:
+        optional += [f"{LISTS}/{name}.txt" for name in ("train_aug", "train", "val")]
+        optional += [f"{SBD}/train.txt", f"{SBD}/val.txt"]
+    return list(dict.fromkeys(needed)), optional
 
 
 def folder_parts(data: Params) -> tuple[list[str], list[str]]:
     """What a data set of format `folder` must have and what is used if it is there; a folder ends with a slash."""
-    needed = ["images/", "masks/", "classes.txt", "splits/"]
-    if data.tags == "file":
-        needed.append("tags.csv")
-    return needed, ["instances/", "tags.csv"]
+    needed = ["images/", "classes.txt", "splits/"]
+    if data.masks != "none":
+        needed.insert(1, "masks/")
+    if data.tags in TAGS:
+        needed.append(TAGS[data.tags])
+    return needed, ["instances/", *TAGS.values()]
 
 
 def coco_parts(data: Params) -> tuple[list[str], list[str]]:
@@ -91,7 +108,7 @@ def checksum(path: Path) -> tuple[int, str] | OSError:
 
 def files_of(source: Path, part: str) -> dict[str, Path]:
     """The files right inside folder `part`, or `part` itself if it is a file, by name; hidden files are left out."""
-    path = source / part  # an absolute part replaces the source
+    path = place(source, part)
     if not part.endswith("/"):
         return {part: path} if path.exists() else {}
     if not path.is_dir():
@@ -128,5 +145,14 @@ def check_parts(name: str, source: Path, layout: str, needed: list[str]) -> None
 
 def has(source: Path, part: str) -> bool:
     """Whether `part`, a folder if it ends with a slash and else a file, is in `source`."""
-    path = source / part
+    path = place(source, part)
     return path.is_dir() if part.endswith("/") else path.is_file()
+
+
+def place(source: Path, part: str) -> Path:
+    """Where a part lies: in the source under its name, in the folder that its archive unpacks to, or absolutely."""
+    path = source / part  # an absolute part replaces the source
+    for prefix, folder in UNPACKED.items():
+        if part.startswith(prefix) and not path.exists():
+            return source / folder / part.removeprefix(prefix)
+    return path

@@ -6,6 +6,8 @@ import json
 from itertools import chain
 from typing import Any
 
+from tqdm import tqdm
+
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, read_csv, write_csv, write_json
@@ -20,14 +22,23 @@ SHOWN = "val"  # its images have activation maps and pseudo masks, those of a te
 
 
 def main(stage: Stage) -> None:
-    """Evaluates every predicted split; one without images (an empty balanced set) has no row."""
+    """Evaluates every predicted split; one without images (an empty balanced set) or masks has no row."""
     headline = stage.params["datasets.${dataset}.headline"]
     dataset = Dataset(stage.deps["dataset"], stage.deps["raw"])
     predictions = ZipReader(stage.deps["predictions"])
     about = json.loads(predictions.text("predict.json"))
-    members: dict[str, list[str]] = about["splits"]
+    predicted: dict[str, list[str]] = about["splits"]
+    members = {split: ids for split, ids in predicted.items() if dataset.masked(ids)}
+    if headline not in predicted:
+        there = ", ".join(predicted)
+        raise Fault(f"split {headline!r}, the headline of params.yaml, is not in predict.splits ({there})")
     if headline not in members:
-        raise Fault(f"split {headline!r}, the headline of params.yaml, is not in predict.splits ({', '.join(members)})")
+        raise Fault(
+            f"the images of {headline}, the headline split of data set {dataset.info.name}, have no masks to compare "
+            f"predictions with; the predictions are in {stage.deps['predictions']}"
+        )
+    if left_out := predicted.keys() - members:
+        tqdm.write(f"evaluate: no masks of {', '.join(sorted(left_out))}, which are left out")
     params = stage.params["evaluate"]
     matrices, results = evaluate_images(dataset, predictions, members, params.mode)
 

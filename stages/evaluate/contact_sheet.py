@@ -14,9 +14,9 @@ from stages.core.pictures import Tile, heat, painted, sheet
 def sheets(
     dataset: Dataset, ids: Sequence[str], cams: ZipReader, pseudo_masks: ZipReader, predictions: ZipReader
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """File name and picture (h, w, 3) uint8 RGB for each id; what an archive lacks is a grey tile that says `none`."""
+    """File name and picture (h, w, 3) uint8 RGB for each id; what there is not is a grey tile that says `none`."""
     for number, image_id in enumerate(ids):
-        image, truth = dataset.image(image_id), dataset.mask(image_id)
+        image, truth = dataset.image(image_id), dataset.mask(image_id) if dataset.has_mask(image_id) else None
         pseudo_mask, prediction = (
             archive.png(member) if (member := f"masks/{image_id}.png") in archive else None
             for archive in (pseudo_masks, predictions)
@@ -24,7 +24,7 @@ def sheets(
         cam = cams.array(f"{image_id}.npy") if f"{image_id}.npy" in cams else None
         tiles = [
             Tile("image", image, smooth=True),
-            Tile("truth", painted(truth, dataset.info)),
+            Tile("truth", None if truth is None else painted(truth, dataset.info)),
             Tile("CAM", None if cam is None else heat(image, cam, dataset.tags(image_id), dataset.info), smooth=True),
             Tile("pseudo mask", None if pseudo_mask is None else painted(pseudo_mask, dataset.info)),
             Tile("prediction", None if prediction is None else painted(prediction, dataset.info)),

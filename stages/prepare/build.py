@@ -8,13 +8,15 @@ from pathlib import Path
 
 from stages.core.dataset import DatasetInfo, ImageRecord, write_header
 from stages.core.faults import combine
-from stages.core.files import write_zip
+from stages.core.files import csv_text, write_zip
 from stages.core.params import Params
+from stages.prepare.acdc import read_acdc
 from stages.prepare.coco import read_coco
 from stages.prepare.folder import read_folder
 from stages.prepare.layout import Index, Layout
 from stages.prepare.parts import forget, results
 from stages.prepare.shapes import read_shapes
+from stages.prepare.tag_differences import COLUMNS, summary, tag_differences
 from stages.prepare.verify import PALETTE, verify
 from stages.prepare.voc import read_voc
 
@@ -23,8 +25,8 @@ FORMATS: dict[str, Callable[[Index, Params, list[str]], Layout]] = {
     "voc": read_voc,
     "folder": read_folder,
     "coco": read_coco,
+    "acdc": read_acdc,
 }
-SHOWN = 5
 
 
 def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[str]:
@@ -57,9 +59,10 @@ def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[s
                 continue
             image = entry.image
             records.append(ImageRecord(entry.id, entry.splits, image.location, result.height, result.width, image.md5))
-            present[entry.id] = result.present
             empty, unseen = empty + result.empty, unseen + result.unseen
-            archive.bytes(f"masks/{entry.id}.png", result.mask)
+            if result.mask is not None:
+                present[entry.id] = result.present
+                archive.bytes(f"masks/{entry.id}.png", result.mask)
             if result.instances is not None:
                 archive.bytes(f"instances/{entry.id}.png", result.instances)
         first = int(layout.background)
@@ -76,11 +79,16 @@ def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[s
             palette=PALETTE,
             size_bins=data.size_bins,
             tags="masks" if layout.tags is None else data.tags,
-            masks=True,
+            masks=len(present) == len(records),
             instances=layout.instances,
         )
         write_header(archive, info, records, tags)
-    lines = notes(name, layout, records, shown, tags)
+        for member, text in layout.tables.items():
+            archive.text(member, text)
+        differences = tag_differences(tags, shown, layout.classes)
+        if layout.tags is not None:
+            archive.text("tag_differences.csv", csv_text(differences, COLUMNS))
+    lines = notes(name, layout, records, shown, differences)
     if empty:
         lines.append(
             f"{name}: {empty} annotated objects cover no pixel, such as polygons of no width; they are nowhere"
@@ -97,7 +105,7 @@ def class_faults(
     present: dict[str, tuple[int, ...]],
     tags: dict[str, list[int]],
 ) -> list[str]:
-    """Classes that no training image has, as a tag or, for the background, as a pixel.
+    """Classes that no training image has, as a tag or, for the background, as a pixel of a mask, if there are masks.
 
     A subset of a known data set may lack some: those that `untrained` names are accepted.
     """
@@ -110,7 +118,8 @@ def class_faults(
     train = [record.id for record in records if "train" in record.splits]
     trained = {label for image_id in train for label in tags[image_id]}
     if layout.background:
-        trained |= {0} & {label for image_id in train for label in present[image_id]}
+        seen = [present[image_id] for image_id in train if image_id in present]
+        trained |= {0} if not seen else {0} & set().union(*seen)
     missing = [entry for label, entry in enumerate(layout.classes) if label not in trained and entry not in accepted]
     if missing:
         choice = "" if layout.untrained is None else f", or, if that is meant, name them in datasets.{name}.untrained"
@@ -123,7 +132,7 @@ def notes(
     layout: Layout,
     records: list[ImageRecord],
     shown: dict[str, list[int]],
-    tags: dict[str, list[int]],
+    differences: list[dict[str, str]],
 ) -> list[str]:
     """What a person may want to know about a data set that is in order."""
     splits = dict.fromkeys(split for record in records for split in record.splits)
@@ -132,8 +141,13 @@ def notes(
     lines += [f"{name}: {note}" for note in layout.notes]
     if layout.untrained:
         lines.append(f"{name}: no training image is expected to have {', '.join(layout.untrained)}")
-    if layout.tags is not None:
-        differ = [record.id for record in records if tags[record.id] != shown[record.id]]
-        examples = f", such as {', '.join(differ[:SHOWN])}" if differ else ""
-        lines.append(f"{name}: tags differ from the masks in {len(differ)} of {len(records)} images{examples}")
+    if layout.tags is not None and shown:
+        lines.append(f"{name}: {summary(differences, len(shown))}")
+    without = [
+        split for split in splits if any(split in record.splits and record.id not in shown for record in records)
+    ]
+    if without:
+        lines.append(f"{name}: no masks of {', '.join(without)}")
+    if not shown:
+        lines.append(f"{name}: `dvc repro predict` trains and predicts; evaluation needs masks of the headline split")
     return lines

@@ -1,7 +1,8 @@
 """The project's own layout for a person's data.
 
 images/ (jpg, jpeg, png), masks/ (PNG, same stem), classes.txt (line n is label n, from 0), splits/NAME.txt (one stem
-per line: the id), and optionally instances/ (PNG, same stem) and tags.csv (id, then class names).
+per line: the id), and optionally instances/ (PNG, same stem), tags.csv (id, then class names) and sizes.csv (id, class
+name, size). Masks may be there for the evaluated splits alone, or for none.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from stages.core.faults import Fault
 from stages.core.params import Params
 from stages.prepare.layout import Entry, Index, Layout, RawFile
 from stages.prepare.splits import evaluated, read_splits
-from stages.prepare.tags import taggable, tags_from_file
+from stages.prepare.tags import taggable, tags_from_file, tags_from_sizes
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+TAGS = {"file": ("tags.csv", tags_from_file), "sizes": ("sizes.csv", tags_from_sizes)}
 
 
 def read_folder(index: Index, data: Params, faults: list[str]) -> Layout:
     """The data set that `data` (format folder) declares; `faults` gets everything that is missing.
+
+    Masks of splits that `data.masks` leaves out are not looked at, even where there are some.
 
     Raises:
         Fault: classes.txt is missing or wrong; without it nothing else can be checked.
@@ -32,20 +36,23 @@ def read_folder(index: Index, data: Params, faults: list[str]) -> Layout:
     splits = read_splits(index, lists, data.headline, faults)
     entries = []
     for image_id, names in splits.items():
-        needed = [
-            (images, f"images/{image_id} ({', '.join(suffix[1:] for suffix in SUFFIXES)})"),
-            (masks, f"masks/{image_id}.png"),
-        ]
-        if instances and evaluated(data.headline) & set(names):
+        judged = bool(evaluated(data.headline) & set(names))
+        masked = data.masks == "all" or (data.masks == "evaluated" and judged)
+        needed = [(images, f"images/{image_id} ({', '.join(suffix[1:] for suffix in SUFFIXES)})")]
+        if masked:
+            needed.append((masks, f"masks/{image_id}.png"))
+        if masked and instances and judged:
             needed.append((instances, f"instances/{image_id}.png"))
         missing = [name for files, name in needed if image_id not in files]
         faults += [f"{name} is missing; {lists[names[0]]} lists the image" for name in missing]
         if not missing:
-            entries.append(Entry(image_id, names, images[image_id], masks[image_id], instances.get(image_id)))
+            found = (masks[image_id], instances.get(image_id)) if masked else (None, None)
+            entries.append(Entry(image_id, names, images[image_id], *found))
     tags = None
-    if data.tags == "file":
-        tags = tags_from_file(index, "tags.csv", splits, taggable(classes, data.background), faults)
-    return Layout(classes, data.background, entries, bool(instances), tags, data.untrained)
+    if data.tags in TAGS:
+        name, read_tags = TAGS[data.tags]
+        tags = read_tags(index, name, splits, taggable(classes, data.background), faults)
+    return Layout(classes, data.background, entries, bool(instances) and data.masks != "none", tags, data.untrained)
 
 
 def read_classes(index: Index) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.core.dataset import RAW_PREFIX
@@ -23,12 +23,12 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of the data set with its mask and, where there is one, its instance map; a drawing makes both."""
+    """One image of the data set with its mask and its instance map, where there are any; a drawing makes both."""
 
     id: str
     splits: tuple[str, ...]
     image: RawFile
-    mask: RawFile | Drawing
+    mask: RawFile | Drawing | None
     instances: RawFile | None
 
 
@@ -42,6 +42,7 @@ class Layout:
     tags: the labels tagged per id; None where they come from the masks.
     untrained: classes that no training image has, known and accepted; None where a format knows no such thing.
     notes: lines worth telling a person about a data set that is in order.
+    tables: text of further members of dataset.zip, by name.
     """
 
     classes: tuple[str, ...]
@@ -51,6 +52,7 @@ class Layout:
     tags: dict[str, list[int]] | None
     untrained: tuple[str, ...] | None
     notes: tuple[str, ...] = ()
+    tables: dict[str, str] = field(default_factory=dict)
 
 
 class Index:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from stages.core.faults import Fault
 from stages.prepare.layout import Index
 
@@ -9,7 +11,13 @@ FIRST = ("train", "val", "test")  # their order; other splits follow by name
 SHOWN = 5
 
 
-def read_splits(index: Index, lists: dict[str, str], headline: str, faults: list[str]) -> dict[str, tuple[str, ...]]:
+def read_splits(
+    index: Index,
+    lists: dict[str, str],
+    headline: str,
+    faults: list[str],
+    made: Mapping[str, Callable[[Index], list[str]]] | None = None,
+) -> dict[str, tuple[str, ...]]:
     """The splits of each id, see `join_splits`.
 
     Args:
@@ -17,11 +25,12 @@ def read_splits(index: Index, lists: dict[str, str], headline: str, faults: list
         lists: file of each split, one id per line.
         headline: the split of the headline numbers.
         faults: gets what is wrong: a list that cannot be read, an id twice in it, and what `check_splits` finds.
+        made: functions that make the list of a split for which there is no file.
     """
     members: dict[str, list[str]] = {}
     for split, name in lists.items():
         try:
-            lines = index.lines(name)
+            lines = list(enumerate(made[split](index), 1)) if made and split in made else index.lines(name)
         except Fault as fault:
             faults.append(f"list of split {split}: {fault}")
             continue

@@ -1,4 +1,4 @@
-"""Image tags from where a data set keeps them: XML annotations or a list."""
+"""Image tags from where a data set keeps them: XML annotations, a list of tags or of sizes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from xml.etree import ElementTree
 
 from stages.core.faults import Fault
 from stages.prepare.layout import Index, read
+from stages.prepare.tag_arrays import tags_from_arrays
+
+SIZE = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?%?")
 
 
 def taggable(classes: tuple[str, ...], background: bool) -> dict[str, int]:
@@ -59,13 +62,19 @@ def object_names(content: bytes) -> list[str]:
 def tags_from_file(
     index: Index, name: str, ids: Iterable[str], labels: dict[str, int], faults: list[str]
 ) -> dict[str, list[int]]:
-    """The tags in a text file: an id per line, then class names or label numbers.
+    """The tags in a text file: an id per line, then class names or label numbers; or in an .npy, see `tag_arrays`.
 
     Cells are divided by commas if the line has one, else by spaces; a cell that is no class name may itself hold
     several, divided by spaces or semicolons. Lines of images that the data set does not use, and a header, are left
     out. `faults` gets images without a line and what is not known.
     """
     wanted = dict.fromkeys(ids)
+    if name.endswith(".npy") and name in index.files:
+        try:
+            return tags_from_arrays(read(index.raw, index.files[name]), name, wanted, labels, faults)
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
+            return {}
     try:
         lines = index.lines(name)
     except Fault as fault:
@@ -91,3 +100,40 @@ def tags_from_file(
         tags[first] = sorted({known[part] for part in names if part in known})
     faults += [f"{name} has no line for image {image_id}" for image_id in wanted if image_id not in tags]
     return tags
+
+
+def tags_from_sizes(
+    index: Index, name: str, ids: Iterable[str], labels: dict[str, int], faults: list[str]
+) -> dict[str, list[int]]:
+    """The classes that have a size above 0 in a CSV of a row per image and class: id, class name or label, size.
+
+    A row of an id alone says that the image has no object. Rows of images that the data set does not use, and a header,
+    are left out. `faults` gets images without a row, and what is not known or no size.
+    """
+    wanted = dict.fromkeys(ids)
+    try:
+        lines = index.lines(name)
+    except Fault as fault:
+        faults.append(str(fault))
+        return {}
+    known = {str(label): label for label in labels.values()} | labels
+    tags: dict[str, set[int]] = {}
+    for number, line in lines:
+        image_id, *cells = (cell.strip() for cell in next(csv.reader([line])))
+        if image_id not in wanted:
+            continue
+        found = tags.setdefault(image_id, set())
+        cells = [cell for cell in cells if cell]
+        if not cells:
+            continue
+        if cells[0] not in known:
+            faults.append(
+                f"{name} line {number}: unknown class {cells[0]} of image {image_id}; known are {', '.join(labels)}, "
+                f"or {min(labels.values())} to {max(labels.values())}"
+            )
+        elif len(cells) != 2 or not SIZE.fullmatch(cells[1]):
+            faults.append(f"{name} line {number}: a row is an id, a class and its size, a number not below 0")
+        elif float(cells[1].rstrip("%")) > 0:
+            found.add(known[cells[0]])
+    faults += [f"{name} has no row for image {image_id}" for image_id in wanted if image_id not in tags]
+    return {image_id: sorted(found) for image_id, found in tags.items()}

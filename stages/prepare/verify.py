@@ -16,8 +16,9 @@ from PIL.Image import DecompressionBombError
 from stages.core.dataset import INSTANCE_VOID, VOID
 from stages.core.files import ZipReader, encode_png
 from stages.prepare.drawing import Drawing, draw, run_lengths
-from stages.prepare.layout import Entry, read
+from stages.prepare.layout import Entry, RawFile, read
 from stages.prepare.palette import voc_palette
+from stages.prepare.sbd import SUFFIX, segmentation
 
 PALETTE = voc_palette()
 IMAGE_MODES = ("L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -35,7 +36,7 @@ class Verified:
     """What became of an entry: its PNGs and facts, or the faults of its files.
 
     height, width: of the image, in pixels.
-    mask, instances: PNG bytes of the label map (indexed) and of the instance map (16 bit).
+    mask, instances: PNG bytes of the label map (indexed) and of the instance map (16 bit); None where there is none.
     present: the labels that have a pixel, void left out.
     empty: number of drawn outlines that cover no pixel.
     unseen: a drawn class has no pixel in the mask.
@@ -43,7 +44,7 @@ class Verified:
 
     height: int = 0
     width: int = 0
-    mask: bytes = b""
+    mask: bytes | None = None
     instances: bytes | None = None
     present: tuple[int, ...] = ()
     empty: int = 0
@@ -57,10 +58,11 @@ def verify(raw: ZipReader, num_classes: int, entry: Entry) -> Verified:
     size = attempt(faults, entry.image.name, lambda: image_size(read(raw, entry.image)))
     if isinstance(entry.mask, Drawing):
         return verify_drawing(entry.image.name, size, entry.mask, faults)
-    mask = attempt(faults, entry.mask.name, lambda: label_map(read(raw, entry.mask), num_classes))
-    instances = None
+    mask = instances = None
+    if entry.mask is not None:
+        mask = attempt(faults, entry.mask.name, lambda: label_map(numbers(raw, entry.mask), num_classes))
     if entry.instances is not None:
-        instances = attempt(faults, entry.instances.name, lambda: instance_map(read(raw, entry.instances)))
+        instances = attempt(faults, entry.instances.name, lambda: instance_map(numbers(raw, entry.instances)))
     for file, array in ((entry.mask, mask), (entry.instances, instances)):
         if size is not None and array is not None and array.shape != size:
             faults.append(
@@ -71,9 +73,9 @@ def verify(raw: ZipReader, num_classes: int, entry: Entry) -> Verified:
         return Verified(faults=faults)
     return Verified(
         *size,
-        encode_png(mask, PALETTE),
+        None if mask is None else encode_png(mask, PALETTE),
         None if instances is None else encode_png(instances),
-        present_labels(mask),
+        () if mask is None else present_labels(mask),
     )
 
 
@@ -153,13 +155,22 @@ def integer_map(content: bytes) -> np.ndarray:
     return array
 
 
-def label_map(content: bytes, num_classes: int) -> np.ndarray:
-    """A mask, (H, W) uint8 with values below `num_classes` and 255 for void.
+def numbers(raw: ZipReader, file: RawFile) -> np.ndarray:
+    """The numbers in the pixels of a PNG or of SBD's .mat, (H, W) of an integer type.
 
     Raises:
-        ValueError: it does not decode, or holds other values; they are listed.
+        ValueError: the file cannot be read or decoded, or has no such numbers.
     """
-    array = integer_map(content)
+    content = read(raw, file)
+    return segmentation(content, file.name) if file.name.endswith(SUFFIX) else integer_map(content)
+
+
+def label_map(array: np.ndarray, num_classes: int) -> np.ndarray:
+    """A map (H, W) of integers as a mask, uint8 with values below `num_classes` and 255 for void.
+
+    Raises:
+        ValueError: it holds other values; they are listed.
+    """
     known = (array < num_classes) & (array >= 0) | (array == VOID)
     if not known.all():
         values = np.unique(array[~known]).tolist()
@@ -169,13 +180,12 @@ def label_map(content: bytes, num_classes: int) -> np.ndarray:
     return array.astype(np.uint8)
 
 
-def instance_map(content: bytes) -> np.ndarray:
-    """An instance map, (H, W) uint16: 0 none, 65535 void. In a file of 8 bits, as VOC's, 255 is void.
+def instance_map(array: np.ndarray) -> np.ndarray:
+    """A map (H, W) of integers as an instance map, uint16: 0 none, 65535 void; of 8 bits, as VOC's, 255 is void.
 
     Raises:
-        ValueError: it does not decode, or holds values beyond 16 bits.
+        ValueError: it holds values beyond 16 bits.
     """
-    array = integer_map(content)
     if array.size and (array.min() < 0 or array.max() > INSTANCE_VOID):
         raise ValueError(f"instance values {array.min()} to {array.max()}; allowed are 0 to {INSTANCE_VOID}")
     result = array.astype(np.uint16)

@@ -73,7 +73,7 @@ def count_scores(scores: np.ndarray, classes: np.ndarray, truth: np.ndarray | No
     Args:
         scores: (K, H, W) in 0..1, of the tagged classes.
         classes: (K,) their labels.
-        truth: (H, W) uint8 true labels, 255 void; None where the data set has no masks.
+        truth: (H, W) uint8 true labels, 255 void; None where the image has none.
         num_classes: number C of labels, the background included where there is one.
     """
     unknown, side = num_classes, num_classes + 1

@@ -149,7 +149,7 @@ def choose(sources: Sources) -> Choice:
     by year; `unsupervised` looks at the training images.
 
     Raises:
-        Fault: the data set has no background, or not the masks that `validation` needs, or its scores have no
+        Fault: the data set has no background, or not the masks of val that `validation` needs, or its scores have no
             threshold.
     """
     dataset, refine, rule = sources.dataset, sources.refine, sources.refine.threshold
@@ -158,9 +158,9 @@ def choose(sources: Sources) -> Choice:
         return thresholds.fixed(refine, info.background)
     if not info.background:
         raise Fault(f"refine.threshold: {rule} needs a background, which data set {info.name} lacks; set it to fixed")
-    if rule == VALIDATION and not info.masks:
+    if rule == VALIDATION and not dataset.masked(dataset.ids(VAL)):
         raise Fault(
-            f"refine.threshold: validation needs masks, and data set {info.name} has none; "
+            f"refine.threshold: validation needs masks of val, and data set {info.name} has none; "
             "set it to unsupervised or fixed"
         )
     ids = spread_over(sources.ids(VAL), refine.validation_images) if rule == VALIDATION else sources.ids(TRAIN)

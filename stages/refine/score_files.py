@@ -25,7 +25,7 @@ import numpy as np
 
 from stages.core.faults import Fault, combine
 from stages.core.label_files import MOST_BYTES, SUFFIXES, BadMap, LabelFiles, find_maps, listed
-from stages.refine.npy_objects import read_header, read_npy, short
+from stages.core.npy_objects import read_header, read_npy, short
 
 SCORE_SUFFIXES = (".npy", ".npz")
 

@@ -56,7 +56,7 @@ def score_labels(dataset: Dataset, image_id: str, labels: np.ndarray) -> LabelSc
     """Compares a label map (H, W) uint8, 255 void, with the truth of an image."""
     info = dataset.info
     void = labels == VOID
-    if not info.masks:
+    if not dataset.has_mask(image_id):
         empty = np.zeros((len(info.classes), len(info.classes) + 1), np.int64)
         return LabelScore(labels.size, int(void.sum()), empty, None)
     truth = dataset.mask(image_id)
@@ -96,7 +96,7 @@ def score_rows(split: str, scores: ScoreSum, info: DatasetInfo) -> list[dict[str
     Args:
         split: name of the split.
         scores: of the split's images, at least one.
-        info: the data set's; without true masks there is only the last row, with `void` alone.
+        info: the data set's; of a split without true masks there is only the last row, with `void` alone.
     """
     matrix = scores.matrix
     complete = void_as_background(matrix) if info.background else matrix
@@ -107,7 +107,7 @@ def score_rows(split: str, scores: ScoreSum, info: DatasetInfo) -> list[dict[str
         "recall": class_recall(complete),
     }
     rows = []
-    if info.masks:
+    if scores.counts:
         sums = Summands(scores.counts, info.size_bins, len(info.classes), info.background).sums()
         columns["ia_iou"] = sums.class_ia_iou()[0]
         columns |= dict(zip(IA_SIZES, sums.class_size_ia_iou()[0].T, strict=True))

@@ -19,7 +19,7 @@ def step_sheets(
     """File name and picture (h, w, 3) uint8 RGB for each image.
 
     A column of scores shows the highest of the tagged classes' in that class's colour, the stronger the higher it is,
-    at one scale for all columns. A data set without true masks has no column of the truth.
+    at one scale for all columns. An image without a true mask has no column of the truth.
 
     Args:
         dataset: with images.
@@ -29,7 +29,7 @@ def step_sheets(
     info = dataset.info
     for number, (image_id, steps, mask) in enumerate(images):
         image, tags = dataset.image(image_id), dataset.tags(image_id)
-        truth = dataset.mask(image_id) if info.masks else None
+        truth = dataset.mask(image_id) if dataset.has_mask(image_id) else None
         tiles = [
             Tile("image", image, smooth=True),
             *([] if truth is None else [Tile("truth", painted(truth, info))]),

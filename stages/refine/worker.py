@@ -68,7 +68,7 @@ class Sources:
 
     def count(self, image_id: str, scores: np.ndarray) -> ScoreCounts:
         """An image's part of the histogram of its scores (K, H, W)."""
-        truth = self.dataset.mask(image_id) if self.dataset.info.masks else None
+        truth = self.dataset.mask(image_id) if self.dataset.has_mask(image_id) else None
         return count_scores(scores, self.dataset.tags(image_id), truth, self.dataset.num_classes)
 
 

@@ -34,12 +34,12 @@ def label_maps(
     ids: the training images.
 
     Raises:
-        Fault: the data set has no masks, or an image has no size to match.
+        Fault: training images have no masks, or an image has no size to match.
     """
     if kind in ("masks", "resized_masks"):
-        if not dataset.info.masks:
+        if not dataset.masked(ids):
             raise Fault(
-                f"data set {dataset.info.name} has no masks, which this method trains on; choose another method"
+                f"data set {dataset.info.name} has no masks of train, which this method trains on; take another"
             )
         if kind == "masks":
             return dataset.mask

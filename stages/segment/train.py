@@ -55,7 +55,7 @@ def train_segmenter(
 
     Returns:
         The content of segmenter.pt: what `Segmenter` is built of, its last weights `state`, and `best`, the weights of
-        the best epoch on val (`epoch`, `score`, `state`), None without masks. And a row per epoch.
+        the best epoch on val (`epoch`, `score`, `state`), None without masks of it. And a row per epoch.
     """
     be_deterministic(seed)
     architecture = getattr(method, "ARCHITECTURE", recipe.architecture)
@@ -86,9 +86,8 @@ def train_segmenter(
         if hasattr(method, "after_epoch"):
             method.after_epoch(network, samples, replace(start, epoch=progress.epoch))
 
-    trained = train(
-        network, samples, loss, recipe, checkpoint, log, validate if dataset.info.masks else None, after_epoch
-    )
+    judged = dataset.masked(dataset.ids("val"))
+    trained = train(network, samples, loss, recipe, checkpoint, log, validate if judged else None, after_epoch)
     best = trained.best
     if best and network is not segmenter:
         best = best | {"state": part_of(best["state"], "segmenter")}

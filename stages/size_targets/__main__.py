@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tqdm import tqdm
+
 from stages.core.dataset import Dataset
 from stages.core.files import ZipReader, write_csv
 from stages.core.stage import Stage, run
@@ -13,6 +15,8 @@ def main(stage: Stage) -> None:
     dataset, pseudo_masks = Dataset(stage.deps["dataset"]), ZipReader(stage.deps["pseudo_masks"])
     params, size_file = stage.params["size_targets"], stage.deps["size_file"]
     rows, error_rows = targets.make_targets(dataset, pseudo_masks, size_file, params)
+    if not rows:
+        tqdm.write("size_targets: the training images have no masks to measure sizes on; set source to pseudo_masks")
     write_csv(stage.outs["size_targets"], rows, targets.COLUMNS)
     write_csv(stage.outs["size_error"], error_rows, errors.COLUMNS)
     write_csv(stage.outs["size_pairs"], errors.pair_rows(rows, dataset.info.background), errors.PAIR_COLUMNS)

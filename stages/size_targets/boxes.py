@@ -70,10 +70,10 @@ def own_areas(dataset: Dataset, ids: list[str]) -> np.ndarray:
     Raises:
         Fault: the data set has no masks.
     """
-    if not dataset.info.masks:
+    if not dataset.masked(ids):
         raise Fault(
-            f"data set {dataset.info.name} has no masks to draw boxes around: size_targets.source boxes needs a "
-            "size_file with boxes"
+            f"data set {dataset.info.name} has no masks of train to draw boxes around: size_targets.source boxes "
+            "needs a size_file with boxes"
         )
     areas = np.full((len(ids), dataset.num_classes), np.nan)
     for row, image_id in enumerate(tqdm(ids, unit="image", disable=None)):

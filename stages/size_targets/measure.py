@@ -35,12 +35,8 @@ def split_pixels(dataset: Dataset, ids: Iterable[str]) -> np.ndarray:
     """`class_pixels` of each image, (N, num_classes + 1) int64.
 
     Raises:
-        Fault: the data set has no masks.
+        Fault: one of the images has no mask.
     """
-    if not dataset.info.masks:
-        raise Fault(
-            f"data set {dataset.info.name} has no masks to measure sizes on: size_targets.source cannot be masks"
-        )
     ids = list(ids)
     bar = tqdm(ids, unit="image", disable=None)
     return np.stack([class_pixels(dataset.mask(image_id), dataset.num_classes) for image_id in bar])

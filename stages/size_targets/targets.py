@@ -34,6 +34,9 @@ def make_targets(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of size_targets.csv and of size_error.csv; of the latter none without true masks.
 
+    Sizes that are to be measured on masks that the training images do not have are no rows at all: methods that need
+    no sizes go on, and the others say what is missing.
+
     Args:
         dataset: its masks and tags are read, not its images.
         pseudo_masks: archive with masks/ID.png, read where `source` is pseudo_masks.
@@ -55,7 +58,10 @@ def make_targets(
         if params[key] not in allowed:
             raise Fault(f"no size_targets.{key} {params[key]!r}; there is {', '.join(allowed)}")
     ids, info = dataset.ids(SPLIT), dataset.info
-    pixels = split_pixels(dataset, ids) if params.source == "masks" or info.masks else None
+    masked = dataset.masked(ids)
+    if params.source == "masks" and not masked:
+        return [], []
+    pixels = split_pixels(dataset, ids) if masked else None
     true = None if pixels is None else shares(pixels, params.void, info.background, ids)
     if params.source == "masks":
         measured = true

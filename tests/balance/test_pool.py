@@ -38,7 +38,8 @@ def write_dataset(path: Path, background: bool = True, instances: bool = True, m
                 corner = np.array([number // 2, number % 2]) * 8
                 window = np.s_[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
                 mask[window], ids[window] = generator.integers(1, 3), 3 * number + 1
-            archive.png(f"masks/{record.id}.png", mask)
+            if masks:
+                archive.png(f"masks/{record.id}.png", mask)
             if instances:
                 archive.png(f"instances/{record.id}.png", ids)
     return Dataset(path)
@@ -112,10 +113,9 @@ def test_without_a_background_label_0_is_balanced_too(tmp_path: Path) -> None:
     assert pool_counts(dataset, dataset.ids("val"))[:, 0, 2].sum() == int(histogram[2]["pool"]) > 0
 
 
-def test_a_data_set_without_masks_is_refused(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "dataset.zip", masks=False)
-    with pytest.raises(Fault, match="blocks has no masks"):
-        run_room(tmp_path)
+def test_without_masks_the_set_is_empty(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "dataset.zip", masks=False, instances=False)
+    assert run_room(tmp_path) == ([], [])
 
 
 def test_a_pool_without_instances_is_refused(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ datasets:
     headline: test}
   pascal: {format: voc, lists: {train: train_aug, val: val}, masks: [SegmentationClass], instances: none, tags: masks,
     tags_file: none, size_bins: [1024, 9216], headline: val, untrained: []}
-  mine: {format: folder, background: false, tags: masks, size_bins: [1024, 9216], headline: val, untrained: []}
+  mine: {format: folder, background: false, masks: all, tags: masks, size_bins: [1024, 9216], headline: val,
+    untrained: []}
+  heart: {format: acdc, val_every: 5, clip: [1, 99.0], spacing: 1.5, size_bins: [256, 1024], headline: val}
 recipes:
   drawn: &recipe
     classifier: {encoder: resnet50, weights: none, output_stride: 16, dropout: 0.0, loss: bce, epochs: 1,
@@ -65,6 +67,7 @@ recipes:
           scale: 0.5, normalisation: authors}}
   pascal: *recipe
   mine: *recipe
+  heart: *recipe
 methods:
   full: {ce: ohem, keep_share: 0.25, threshold: 0.7, match_sizes: false}
   pseudo_mask: {ce: plain, keep_share: 0.25, threshold: 0.7, crf: none, neighbours: 8, relaxation: bilinear,

@@ -74,7 +74,7 @@ def test_the_command_refuses(change, folder):
     )
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "sizewise check: params.yaml: dataset: 'drwn' is not under datasets; there are: drawn, pascal, mine; "
+        "sizewise check: params.yaml: dataset: 'drwn' is not under datasets; there are: drawn, pascal, mine, heart; "
         "did you mean 'drawn'?"
     ]
     assert not (folder / "data").exists()

@@ -8,7 +8,7 @@ from stages.check import relations
 
 
 def test_unknown_data_set(faults):
-    line = "dataset: 'drwn' is not under datasets; there are: drawn, pascal, mine; did you mean 'drawn'?"
+    line = "dataset: 'drwn' is not under datasets; there are: drawn, pascal, mine, heart; did you mean 'drawn'?"
     assert faults({"dataset": "drwn"}) == [line]
 
 
@@ -25,7 +25,7 @@ def test_every_data_set_has_a_recipe_and_every_recipe_a_data_set(change, folder)
     tree["recipes"]["pascla"] = tree["recipes"].pop("pascal")
     assert relations.relation_faults(tree, folder) == [
         "recipes: data set 'pascal' has no recipe of its name; did you mean 'pascla'?",
-        "recipes.pascla: there is no data set 'pascla'; there are: drawn, pascal, mine; did you mean 'pascal'?",
+        "recipes.pascla: there is no data set 'pascla'; there are: drawn, pascal, mine, heart; did you mean 'pascal'?",
     ]
 
 
@@ -189,4 +189,49 @@ def test_a_plain_transformer_has_one_level(faults):
     architecture = "recipes.drawn.segmenter.architecture"
     assert faults(vit | {stride: 16, architecture: "fcn_skip"}) == [
         f"{architecture}: must be fcn, linear, deeplabv2 on a plain vision transformer, is 'fcn_skip'"
+    ]
+
+
+MASKED = {"dataset": "mine", "datasets.mine.background": True, "datasets.mine.tags": "file"}
+LACKS = "for data set 'mine', whose training images have no masks (masks: {})"
+
+
+@pytest.mark.parametrize("masks", ["evaluated", "none"])
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"method": "full"}, "method: must be another than full "),
+        (
+            {"method": "size_balanced", "methods.size_balanced.labels": "masks"},
+            "methods.size_balanced.labels: must be pseudo_masks ",
+        ),
+        ({"method": "size_target"}, "size_targets.source: must be pseudo_masks, or file or boxes with a size_file, for "),
+        (
+            {"method": "pseudo_mask", "methods.pseudo_mask.match_sizes": True},
+            "size_targets.source: must be pseudo_masks, or file or boxes with a size_file, for ",
+        ),
+    ],
+)
+def test_what_reads_masks_of_train_needs_them(faults, tmp_path, masks, values, line):
+    chosen = MASKED | {"source": str(tmp_path)} | values
+    (found,) = faults(chosen | {"datasets.mine.masks": masks})
+    assert found.startswith(line + LACKS.format(masks))
+    assert faults(chosen | {"datasets.mine.masks": "all"}) == []
+
+
+@pytest.mark.parametrize("method", ["tags", "pseudo_mask", "size_balanced", "single_stage", "rrm"])
+def test_what_reads_no_masks_of_train_goes_without(faults, tmp_path, method):
+    chosen = MASKED | {"source": str(tmp_path), "method": method}
+    assert faults(chosen | {"datasets.mine.masks": "evaluated"}) == []
+    pseudo = {"method": "size_target", "size_targets.source": "pseudo_masks", "datasets.mine.masks": "none"}
+    assert faults(chosen | pseudo) == []
+
+
+def test_choices_on_val_need_its_masks(faults, tmp_path):
+    chosen = MASKED | {"source": str(tmp_path), "method": "tags"}
+    chosen |= {"recipes.mine.refine.threshold": "validation", "recipes.mine.predict.model": "best"}
+    assert faults(chosen | {"datasets.mine.masks": "evaluated"}) == []
+    assert faults(chosen | {"datasets.mine.masks": "none"}) == [
+        "recipes.mine.refine.threshold: must be fixed or unsupervised, since val of 'mine' has no masks",
+        "recipes.mine.predict.model: must be last, since val of 'mine' has no masks to find the best with",
     ]

@@ -119,7 +119,7 @@ LINES = [
     # data sets
     (
         {"datasets.pascal.format": "vok"},
-        "datasets.pascal.format: must be 'shapes', 'voc', 'folder', 'coco', is 'vok'; did you mean 'voc'?",
+        "datasets.pascal.format: must be 'shapes', 'voc', 'folder', 'coco', 'acdc', is 'vok'; did you mean 'voc'?",
     ),
     ({"datasets.pascal": 7}, "datasets.pascal: must be a section, is 7"),
     ({"datasets.pascal.size_bins": [9, 9]}, "datasets.pascal.size_bins: must be increasing, is [9, 9]"),
@@ -203,8 +203,20 @@ LINES = [
         "did you mean 'kernels'?",
     ),
     (
-        {"datasets.mine.masks": "x"},
-        "unknown key 'masks' in datasets.mine; allowed: format, background, tags, size_bins, headline, untrained",
+        {"datasets.mine.lists": "x"},
+        "unknown key 'lists' in datasets.mine; allowed: format, background, masks, tags, size_bins, headline, "
+        "untrained",
+    ),
+    ({"datasets.heart.spacing": 0}, "datasets.heart.spacing: must be none or millimetres > 0, is 0"),
+    ({"datasets.heart.clip": [99, 1]}, "datasets.heart.clip: must be increasing, is [99, 1]"),
+    ({"datasets.mine.masks": "some"}, "datasets.mine.masks: must be 'all', 'evaluated' or 'none', is 'some'"),
+    (
+        {"datasets.mine.masks": "none"},
+        "datasets.mine.tags: must be file or sizes where masks is none, is 'masks'",
+    ),
+    (
+        {"datasets.mine.masks": "evaluated", "datasets.mine.tags": "sizes", "datasets.mine.headline": "train"},
+        "datasets.mine.headline: must be an evaluated split where masks is evaluated, is 'train'",
     ),
     (
         {"zoo": 1},

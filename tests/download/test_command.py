@@ -15,7 +15,7 @@ from stages.download.__main__ import main
 from stages.download.generate import shapes
 
 TINY = {"format": "shapes", "seed": 0, "image_size": 32, "splits": {"train": 2, "val": 1}}
-FOLDER = {"format": "folder", "tags": "masks"}
+FOLDER = {"format": "folder", "masks": "all", "tags": "masks"}
 
 
 def stage(folder: Path, data: dict, source: Path, weights: str = "none") -> Stage:

@@ -20,7 +20,7 @@ VOC = {
     "tags": "masks",
     "tags_file": "none",
 }
-FOLDER = {"format": "folder", "tags": "masks"}
+FOLDER = {"format": "folder", "masks": "all", "tags": "masks"}
 
 
 @pytest.fixture

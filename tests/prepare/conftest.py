@@ -126,6 +126,7 @@ def folder_params() -> Callable[..., Params]:
         values = {
             "format": "folder",
             "background": True,
+            "masks": "all",
             "tags": "masks",
             "size_bins": [16, 64],
             "headline": "val",

@@ -19,7 +19,7 @@ def test_missing_mask(voc, voc_params, prepared):
     (voc / "SegmentationClass/b.png").unlink()
     (voc / "Other").mkdir()
     message = prepared.fault(voc, voc_params(masks=["Other", "SegmentationClass"]))
-    assert "Other or SegmentationClass/b.png is missing" in message
+    assert "Other/b.png or SegmentationClass/b.png is missing" in message
 
 
 def test_truncated_image(voc, voc_params, prepared):

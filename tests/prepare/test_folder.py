@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from stages.core.dataset import INSTANCE_VOID
+from stages.core.faults import Fault
 
 
 def test_everything_arrives(folder, folder_params, prepared):
@@ -132,3 +133,71 @@ def test_grey_masks_of_few_bits_keep_their_labels(folder, folder_params, prepare
     labels[2:5, 3:9] = 1
     (folder / "masks/a.png").write_bytes(grey_png(labels, bits))
     assert np.array_equal(prepared(folder, folder_params()).mask("a"), labels)
+
+
+TAGS = "a,1\nb,2\nc,1,2\n"
+
+
+def test_masks_of_evaluated_images_alone(folder, folder_params, prepared):
+    (folder / "tags.csv").write_text(TAGS)
+    (folder / "masks/a.png").unlink()
+    (folder / "masks/b.png").write_text("never opened")
+    dataset = prepared(folder, folder_params(masks="evaluated", tags="file"))
+    assert (dataset.info.masks, dataset.masked("c"), dataset.masked("ac")) == (False, True, False)
+    assert [dataset.has_mask(i) for i in "abc"] == [False, False, True]
+    assert prepared.notes[1:] == ["mine: tags differ from the masks in 0 of 1 images", "mine: no masks of train"]
+    (folder / "masks/c.png").unlink()
+    message = prepared.fault(folder, folder_params(masks="evaluated", tags="file"))
+    assert "masks/c.png is missing; splits/val.txt lists the image" in message
+    assert "masks/a.png" not in message
+
+
+def test_no_masks_and_no_folder_for_them(folder, folder_params, prepared):
+    (folder / "tags.csv").write_text(TAGS)
+    shutil.rmtree(folder / "masks")
+    dataset = prepared(folder, folder_params(masks="none", tags="file"))
+    assert not dataset.masked(dataset.ids("val"))
+    assert [dataset.tags(i).tolist() for i in "abc"] == [[1], [2], [1, 2]]
+    assert prepared.notes[1] == "mine: no masks of train, val"
+    assert "`dvc repro predict` trains and predicts" in prepared.notes[2]
+    with pytest.raises(Fault, match="lacks masks/"):
+        prepared.index(folder, folder_params(masks="evaluated", tags="file"))
+
+
+def test_a_class_without_a_tag_is_found_without_masks(folder, folder_params, prepared):
+    (folder / "tags.csv").write_text("a,1\nb,\nc,1,2\n")
+    message = prepared.fault(folder, folder_params(masks="none", tags="file"))
+    assert "no training image has box; add some to the split train" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,class,size\na,round thing,0.25\nb,box,12%\nb,round thing,0\nc,1,.5\nc,2,1e-3\n",
+        "a,1,25\nb,2,5\nc,1,1\nc,2,2\nunused,1,3\n",
+    ],
+)
+def test_tags_are_the_classes_that_have_a_size(folder, folder_params, prepared, text):
+    (folder / "sizes.csv").write_text(text)
+    dataset = prepared(folder, folder_params(masks="none", tags="sizes"))
+    assert [dataset.tags(i).tolist() for i in "abc"] == [[1], [2], [1, 2]]
+    assert dataset.info.tags == "sizes"
+
+
+def test_an_image_without_objects_is_a_row_of_its_id(folder, folder_params, prepared):
+    (folder / "sizes.csv").write_text("a,1,0.2\na,2,0.1\nb\nc,,\n")
+    dataset = prepared(folder, folder_params(tags="sizes"))
+    assert [dataset.tags(i).tolist() for i in "abc"] == [[1, 2], [], []]
+
+
+def test_bad_sizes(folder, folder_params, prepared):
+    (folder / "sizes.csv").write_text("a,1,-0.2\nb,unicorn,0.3\nb,2,much\nb,2\n")
+    message = prepared.fault(folder, folder_params(tags="sizes"))
+    for line in (
+        "sizes.csv line 1: a row is an id, a class and its size",
+        "sizes.csv line 2: unknown class unicorn of image b; known are round thing, box, or 1 to 2",
+        "sizes.csv line 3: a row is",
+        "sizes.csv line 4: a row is",
+        "sizes.csv has no row for image c",
+    ):
+        assert line in message

@@ -182,7 +182,7 @@ def test_without_masks_there_is_no_truth_to_tune_on(data: Data, tmp_path: Path) 
     assert (tables.curve, tables.calibration) == ([], [])
     assert all(np.isnan([row["miou"], row["ia_miou"], row["ece"]]).all() for row in tables.steps)
     (blind.folder / "out.zip").unlink()
-    with pytest.raises(Fault, match="validation needs masks, and data set few has none"):
+    with pytest.raises(Fault, match="validation needs masks of val, and data set few has none"):
         blind.write({"threshold": "validation"})
     assert not (blind.folder / "out.zip").exists()
 

@@ -20,7 +20,7 @@ import torch
 
 from stages.core.faults import Fault
 from stages.core.label_files import BadMap
-from stages.refine.npy_objects import read_npy
+from stages.core.npy_objects import read_npy
 from stages.refine.score_files import find_scores, is_score_source, read_scores, scores_of
 from tests.structure.closure import ROOT
 
@@ -358,7 +358,7 @@ def test_flipped_bits_give_maps_or_a_clear_no(name: str, nowhere: Path) -> None:
 
 def test_neither_pickle_nor_torch_is_imported_to_read() -> None:
     code = (
-        "import sys, pathlib; from stages.refine.npy_objects import read_npy; "
+        "import sys, pathlib; from stages.core.npy_objects import read_npy; "
         "sys.modules['pickle'] = None; read_npy(sys.stdin.buffer.read()); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], input=npy(IRN), cwd=ROOT, capture_output=True, check=True)

@@ -20,6 +20,9 @@ class One:
     def __init__(self, background: bool) -> None:
         self.info = DatasetInfo("few", ("a", "b", "c"), background, (), (2, 5), "masks", True, False)
 
+    def has_mask(self, image_id: str) -> bool:
+        return self.info.masks
+
     def mask(self, image_id: str) -> np.ndarray:
         return TRUTH
 

@@ -56,7 +56,8 @@ def make_dataset(tmp_path: Path) -> Maker:
         with write_zip(path) as archive:
             write_header(archive, info, records, {key: (tags or {}).get(key, []) for key in masks})
             for key, mask in masks.items():
-                archive.png(f"masks/{key}.png", mask)
+                if has_masks or key == "v":
+                    archive.png(f"masks/{key}.png", mask)
             for key, instances in (maps or {}).items():
                 archive.png(f"instances/{key}.png", instances)
         return Dataset(path)

@@ -100,5 +100,5 @@ def test_rates_that_do_not_fit(make_dataset: Maker) -> None:
 
 
 def test_own_boxes_need_masks(make_dataset: Maker) -> None:
-    with pytest.raises(Fault, match="has no masks to draw boxes around"):
+    with pytest.raises(Fault, match="has no masks of train to draw boxes around"):
         box_sizes(None, make_dataset(has_masks=False), ["a"], 0.5)

@@ -75,11 +75,13 @@ def test_faults(make_dataset: Maker) -> None:
     ]:
         with pytest.raises(Fault, match=message):
             make_targets(make_dataset(), NO_MASKS, NO_FILE, params(**change))
-    with pytest.raises(Fault, match="has no masks to measure sizes on"):
-        make_targets(make_dataset(has_masks=False), NO_MASKS, NO_FILE, params())
     for change, message in [({}, "use all"), ({"corruption": "biased"}, "biased needs a background")]:
         with pytest.raises(Fault, match=message):
             make_targets(make_dataset(background=False), NO_MASKS, NO_FILE, params(**change))
+
+
+def test_sizes_that_cannot_be_measured_are_no_rows(make_dataset: Maker) -> None:
+    assert make_targets(make_dataset(has_masks=False), NO_MASKS, NO_FILE, params()) == ([], [])
 
 
 TAGS = {"a": [1, 2], "b": [2], "c": []}

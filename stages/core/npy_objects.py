@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from stages.core.label_files import BadMap
-from stages.refine.pickles import (
+from stages.core.pickles import (
     ENCODE,
+    MOST_OPCODES,
     RECONSTRUCT,
     SCALAR,
     STORAGES,
@@ -39,15 +40,17 @@ TORCH_PROTOCOL = 1001  # the second
 KINDS = "fiub"  # of the arrays: floats, integers and booleans
 
 
-def read_npy(content: bytes) -> np.ndarray | list[tuple[int | str, np.ndarray]]:
+def read_npy(content: bytes, most_opcodes: int = MOST_OPCODES) -> np.ndarray | list[tuple[int | str, np.ndarray]]:
     """An .npy file: an array of numbers as it is, or the pairs of key and array of a dictionary.
+
+    most_opcodes: of the dictionary's pickle; an entry has about 40.
 
     Raises:
         BadMap: `unreadable`, the file is broken or holds something else; `code`, something in it would have to be
             executed.
     """
     try:
-        return read_content(content)
+        return read_content(content, most_opcodes)
     except BadMap:
         raise
     except Exception as error:  # NumPy's header parser and the disassembler have their own dozen for broken bytes
@@ -63,7 +66,7 @@ def read_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     return readers[version](file)
 
 
-def read_content(content: bytes) -> np.ndarray | list[tuple[int | str, np.ndarray]]:
+def read_content(content: bytes, most_opcodes: int) -> np.ndarray | list[tuple[int | str, np.ndarray]]:
     """See `read_npy`."""
     file = io.BytesIO(content)
     shape, fortran, dtype = read_header(file)
@@ -72,7 +75,7 @@ def read_content(content: bytes) -> np.ndarray | list[tuple[int | str, np.ndarra
         return view(data, dtype, shape, fortran)
     if math.prod(shape) != 1:
         raise BadMap("unreadable", f"an array of Python objects of shape {shape}, and not one dictionary")
-    pairs = the_dictionary(parse(data))
+    pairs = the_dictionary(parse(data, most_opcodes))
     return [(to_key(key), to_array(value)) for key, value in pairs]
 
 

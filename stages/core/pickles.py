@@ -20,7 +20,7 @@ from typing import Any
 
 from stages.core.label_files import BadMap
 
-MOST_OPCODES = 100_000  # a dictionary of 80 classes has under 10 000
+MOST_OPCODES = 100_000  # a dictionary of the maps of 80 classes has under 10 000
 MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since NumPy 2
 RECONSTRUCT, SCALAR = ({f"{module} {name}" for module in MULTIARRAY} for name in ("_reconstruct", "scalar"))
 NDARRAY, DTYPE, ENCODE, ORDERED = "numpy ndarray", "numpy dtype", "_codecs encode", "collections OrderedDict"
@@ -69,15 +69,15 @@ class Pairs:
     pairs: list[tuple[Any, Any]] = field(default_factory=list)
 
 
-def parse(source: bytes | io.BytesIO) -> Any:
+def parse(source: bytes | io.BytesIO, most_opcodes: int = MOST_OPCODES) -> Any:
     """What a pickle describes: plain values, `Pairs` for dictionaries, `Name`, `Call` and `Outside` for what it is not.
 
-    A file is left behind the pickle's end.
+    A file is left behind the pickle's end. A pickle of more than `most_opcodes` is refused.
     """
     machine = Machine()
     for number, (opcode, argument, _) in enumerate(pickletools.genops(source)):
-        if number == MOST_OPCODES:
-            raise BadMap("unreadable", f"a pickle of more than {MOST_OPCODES} opcodes")
+        if number == most_opcodes:
+            raise BadMap("unreadable", f"a pickle of more than {most_opcodes} opcodes")
         if opcode.name == "STOP":
             return machine.stack.pop()
         if opcode.name in VALUES:
