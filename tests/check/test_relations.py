@@ -46,10 +46,7 @@ def test_the_headline_split_is_a_split_and_predicted(faults):
 
 
 def test_a_generated_data_set_has_its_generator_as_source(faults, tmp_path):
-    line = (
-        "source: data set 'drawn' is generated, so its source is the generator's own module as params.yaml has it in "
-        "git, is {}"
-    )
+    line = "source: data set 'drawn' is generated, so source must be stages/download/source.py, is {}"
     for source in (str(tmp_path), "absent.py"):
         assert faults({"source": source}) == [line.format(repr(source))]
 
