@@ -107,6 +107,7 @@ def restore(source: Path, path: Path, archive: Archive, parts: Sequence[str]) ->
                 if not faults:
                     target.chunks(member.name, member.size, stream.chunks(member.size))
                 bar.update(packed.tell() - bar.n)
+            stream.finish()
         except BrokenArchiveError as error:
             faults.append(f"it {error}")
         if faults:  # inside the block, so that no zip appears

@@ -151,14 +151,27 @@ class Stream:
         Raises:
             BrokenArchiveError: the file ends before, or its packing is broken.
         """
+        content = self._read(count)
+        if len(content) < count:
+            raise BrokenArchiveError(f"is cut off at byte {self.position}")
+        return content
+
+    def _read(self, count: int) -> bytes:
         try:
             content = self._file.read(count)
         except (EOFError, zlib.error, OSError) as error:
             raise BrokenArchiveError(f"cannot be read from byte {self.position} on: {error}") from None
         self.position += len(content)
-        if len(content) < count:
-            raise BrokenArchiveError(f"is cut off at byte {self.position}")
         return content
+
+    def finish(self) -> None:
+        """Reads up to the end, where a packed file has the checksum of all before it.
+
+        Raises:
+            BrokenArchiveError: see `read`.
+        """
+        while self._read(CHUNK):
+            pass
 
     def chunks(self, count: int) -> Iterator[bytes]:
         """The next `count` bytes in pieces."""

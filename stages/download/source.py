@@ -80,17 +80,20 @@ def write_index(path: Path, name: str, source: Path, data: Params) -> None:
     needed, optional = PARTS[data.format](data)
     archives = archives_of(data)
     check_source(name, source, archives)
-    if is_own(source):
-        paths = downloaded(name, archives, downloads_folder(SCRATCH), [*needed, *optional])
-    elif holds_archives(source, archives, needed):
-        paths = found(name, archives, source, downloads_folder(SCRATCH), [*needed, *optional])
-    else:
-        check_parts(name, source, data.format, needed, archives)
-        paths = []
-    if paths:
+    parts = [*needed, *optional]
+    if is_own(source) or holds_archives(source, archives, needed):
+        gone = [part for part in needed if part.startswith("/") and not Path(part).is_file()]
+        if gone:
+            raise Fault(f"data set {name} needs {', '.join(gone)}, which does not exist")
+        folder = downloads_folder(SCRATCH)
+        if is_own(source):
+            paths = downloaded(name, archives, folder, parts)
+        else:
+            paths = found(name, archives, source, folder, parts)
         rows = archive_rows(name, archives, paths, needed, optional)
     else:
-        rows = file_rows(name, source.absolute(), [*needed, *optional])
+        check_parts(name, source, data.format, needed, archives)
+        rows = file_rows(name, source.absolute(), parts)
     with write_zip(path) as archive:
         archive.text("index.csv", csv_text(sorted(rows, key=lambda row: row["name"]), INDEX_COLUMNS))
 

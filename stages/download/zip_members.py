@@ -73,10 +73,10 @@ def data_offset(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
     Raises:
         BrokenArchiveError: there is no local header, or it has another name.
     """
-    file.seek(entry.header_offset)
+    file.seek(max(entry.header_offset, 0))
     block = file.read(LOCAL.size)
     fields = LOCAL.unpack(block) if len(block) == LOCAL.size else (b"",)
-    if fields[0] != SIGNATURE:
+    if fields[0] != SIGNATURE or entry.header_offset < 0:
         raise BrokenArchiveError(f"has no header for member {entry.orig_filename!r} at byte {entry.header_offset}")
     name_length, extra_length = fields[-2:]
     codec = "utf-8" if entry.flag_bits & UTF8 else "cp437"
