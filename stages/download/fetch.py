@@ -135,9 +135,15 @@ def matches(path: Path, checksum: str, size: int | None = None) -> bool:
 
 
 def digest(path: Path, kind: str) -> str:
-    """The file's checksum as text, `kind:HEX`."""
-    with path.open("rb") as file:
-        return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
+    """The file's checksum as text, `kind:HEX`; a progress bar shows when that takes more than a second."""
+    state = hashlib.new(kind, usedforsecurity=False)
+    size = path.stat().st_size
+    bar = tqdm(desc=f"{kind} of {path.name}", total=size, unit="B", unit_scale=True, disable=None, delay=1, leave=False)
+    with path.open("rb") as file, bar:
+        while chunk := file.read(CHUNK):
+            state.update(chunk)
+            bar.update(len(chunk))
+    return f"{kind}:{state.hexdigest()}"
 
 
 def by_hand(reasons: Mapping[str, str], path: Path, checksum: str) -> str:
