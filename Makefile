@@ -26,6 +26,7 @@ bench: .venv/installed-dev ## measurements of speed and memory
 	python -m tests.benchmarks.pseudo_masks
 	python -m tests.benchmarks.cam
 	python -m tests.benchmarks.train_aug
+	python -m tests.benchmarks.archives
 	python -m tests.benchmarks.training
 
 faults: .venv/installed-dev ## breaks things and looks at what a person then sees
