@@ -27,6 +27,7 @@ bench: .venv/installed-dev ## measurements of speed and memory
 	python -m tests.benchmarks.cam
 	python -m tests.benchmarks.coco
 	python -m tests.benchmarks.train_aug
+	python -m tests.benchmarks.archives
 	python -m tests.benchmarks.training
 	python -m tests.benchmarks.training_step
 	python -m tests.benchmarks.loader

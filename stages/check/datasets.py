@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -42,8 +43,67 @@ class Shapes(Section):
     headline: Literal["train", "val", "test"]
 
 
+def is_archive(value: str) -> str:
+    """The file name of an archive."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(tar|tgz|tar\.gz|zip)", value, re.ASCII):
+        raise broken("must be a file name that ends in .tar, .tgz, .tar.gz or .zip")
+    return value
+
+
+def is_address(value: str) -> str:
+    """Where a file can be had."""
+    if not re.fullmatch(r"https?://[^\s/]+/\S+", value):
+        raise broken("must be an address that begins with http:// or https://")
+    return value
+
+
+def is_checksum(value: str) -> str:
+    """A whole digest."""
+    if not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", value, re.ASCII):
+        raise broken("must be md5: and 32, or sha256: and 64, of the digits 0 to 9 and a to f")
+    return value
+
+
+def is_prefix(value: str) -> str:
+    """The beginning of paths inside an archive."""
+    if value != "none" and (not value.endswith("/") or value.startswith("/") or ".." in value.split("/")):
+        raise broken("must be none or a relative folder that ends with a slash")
+    return value
+
+
+def is_none_or_count(value: Any) -> Any:
+    """The word none, or a number of bytes."""
+    if value != "none" and (type(value) is not int or value <= 0):
+        raise broken("must be none or a whole number > 0")
+    return value
+
+
+class Archive(Section):
+    """A file that a data set comes in, of any format whose section has `archives`."""
+
+    file: Annotated[str, AfterValidator(is_archive)]
+    url: Annotated[str, AfterValidator(is_address)]
+    mirrors: list[Annotated[str, AfterValidator(is_address)]]
+    size: Annotated[Any, AfterValidator(is_none_or_count)]
+    checksum: Annotated[str, AfterValidator(is_checksum)]
+    confirmed: bool
+    strip: Annotated[str, AfterValidator(is_prefix)]
+    under: Annotated[str, AfterValidator(is_prefix)]
+
+
+def different_files(archives: list[Archive]) -> list[Archive]:
+    """Archives lie in one folder."""
+    files = [archive.file for archive in archives]
+    if len(set(files)) < len(files):
+        raise broken("must not name a file twice")
+    return archives
+
+
+Archives = Annotated[list[Archive], AfterValidator(different_files)]
+
+
 class Voc(Section):
-    """A folder in the layout of PASCAL VOC 2012."""
+    """A folder in the layout of PASCAL VOC 2012; `archives` may be left out."""
 
     format: Literal["voc"]
     lists: dict[SplitName, Text]
@@ -54,6 +114,7 @@ class Voc(Section):
     size_bins: SizeBins
     headline: SplitName
     untrained: Annotated[list[Text], AfterValidator(all_different)]
+    archives: Archives = []
 
     @model_validator(mode="after")
     def fits(self) -> Voc:
@@ -90,7 +151,7 @@ class Folder(Section):
 
 
 class Coco(Section):
-    """A folder with instances JSONs and images in the layout of COCO."""
+    """Instances JSONs and images in the layout of COCO; `archives` may be left out."""
 
     format: Literal["coco"]
     annotations: dict[SplitName, Text]
@@ -100,6 +161,7 @@ class Coco(Section):
     tags: Literal["masks", "annotations"]
     size_bins: SizeBins
     headline: SplitName
+    archives: Archives = []
     untrained: Annotated[list[Text], AfterValidator(all_different)]
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from stages.check.messages import did_you_mean, show
 from stages.check.methods import BACKGROUND, WHOLE_VIEW, Methods
 
 METHODS = tuple(Methods.model_fields)
+OWN_SOURCE = "stages/download/source.py"  # in messages: what stands for data that the pipeline makes or downloads
 
 
 def part(tree: Any, *keys: str) -> Any:
@@ -96,24 +97,28 @@ def split_faults(tree: Mapping[str, Any]) -> Iterator[str]:
 
 
 def source_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """The raw data of the chosen data set are there: its generator, or a path that a queued experiment sees too."""
+    """The raw data of the chosen data set are made or downloaded, or lie where a queued experiment sees them too."""
     source, name = tree.get("source"), tree.get("dataset")
     form = part(tree, "datasets", name, "format") if isinstance(name, str) else None
     if not isinstance(source, str) or not source or not isinstance(form, str):
         return
     path = Path(source)
+    own = path.suffix == ".py" and not path.is_absolute() and (folder / path).is_file()
+    archives = part(tree, "datasets", name, "archives")
     if form == "shapes":
-        if path.suffix != ".py" or not (folder / path).is_file():
-            yield (
-                f"source: data set {name!r} is generated, so its source is the generator's own module as params.yaml "
-                f"has it in git, is {source!r}"
-            )
-    elif not path.is_absolute() or path.suffix == ".py":
+        if not own:
+            yield f"source: data set {name!r} is generated, so source must be {OWN_SOURCE}, is {source!r}"
+    elif not archives and (not path.is_absolute() or path.suffix == ".py"):
         yield (
             f"source: data set {name!r} is read from disk, so source must be an absolute path, as in "
             f"-S source=/abs/path, is {source!r}"
         )
-    elif not path.exists():
+    elif not own and (not path.is_absolute() or path.suffix == ".py"):
+        yield (
+            f"source: must be {OWN_SOURCE}, which downloads data set {name!r}, or the absolute path of a folder with "
+            f"the data or their archives, as in -S source=/abs/path, is {source!r}"
+        )
+    elif path.is_absolute() and not path.exists():
         yield f"source: {source} does not exist; it must be where the raw data of {name!r} lie"
 
 

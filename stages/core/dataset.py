@@ -14,17 +14,17 @@ from PIL import Image
 
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, ZipWriter, csv_text
+from stages.core.locations import RAW_PREFIX, read_location
 
 VOID = 255  # label of pixels that count nowhere
 INSTANCE_VOID = 65535
 LABELLED_SPLITS = ("train", "val")  # have activation maps and pseudo masks: to train on, and to judge them
-RAW_PREFIX = "raw:"  # an image inside raw.zip; any other location is an absolute path
 IMAGE_COLUMNS = ("id", "splits", "location", "height", "width", "md5")
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image: its id, splits, location (absolute path, or `raw:MEMBER` of raw.zip), size in pixels and md5."""
+    """One image: its id, splits, location (see `stages.core.locations`), size in pixels and md5."""
 
     id: str
     splits: tuple[str, ...]
@@ -129,15 +129,12 @@ class Dataset:
     def image(self, image_id: str) -> np.ndarray:
         """The image, (H, W, 3) uint8 RGB; grey images are repeated over the channels."""
         location = self.records[image_id].location
-        if location.startswith(RAW_PREFIX):
-            if self._raw is None:
-                raise Fault(f"image {image_id} lies in raw.zip, which was not given")
-            content = self._raw.bytes(location.removeprefix(RAW_PREFIX))
-        else:
-            try:
-                content = Path(location).read_bytes()
-            except OSError as error:
-                raise Fault(f"image {image_id} cannot be read: {location}: {error.strerror}") from None
+        if location.startswith(RAW_PREFIX) and self._raw is None:
+            raise Fault(f"image {image_id} lies in raw.zip, which was not given")
+        try:
+            content = read_location(location, self._raw)
+        except OSError as error:
+            raise Fault(f"image {image_id} cannot be read: {location}: {error.strerror}") from None
         return decode_rgb(content)
 
     def has_mask(self, image_id: str) -> bool:

@@ -98,6 +98,15 @@ class ZipWriter:
         info.external_attr = 0o644 << 16
         self._zip.writestr(info, content)
 
+    def chunks(self, name: str, size: int, chunks: Iterable[bytes]) -> None:
+        """Adds a member of `size` bytes that come in pieces."""
+        info = zipfile.ZipInfo(name, EPOCH)
+        info.external_attr = 0o644 << 16
+        info.file_size = size
+        with self._zip.open(info, "w") as member:
+            for chunk in chunks:
+                member.write(chunk)
+
     def text(self, name: str, content: str) -> None:
         """Adds a UTF-8 text member."""
         self.bytes(name, content.encode())

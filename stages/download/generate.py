@@ -7,33 +7,27 @@ import json
 from functools import partial
 from pathlib import Path
 
-from stages.core.dataset import RAW_PREFIX
 from stages.core.faults import Fault
 from stages.core.files import csv_text, encode_png, write_zip
+from stages.core.locations import RAW_PREFIX
 from stages.core.params import Params
 from stages.core.pool import process_map
 from stages.download import shapes
-from stages.download.source import INDEX_COLUMNS
+from stages.download.source import INDEX_COLUMNS, is_own, own_source
 
 SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}  # enters each image's seed: a split's size changes no other split
 
 
-def check_generator(name: str, generated: bool, source: Path) -> None:
-    """Refuses a generated data set with a source of its own, and any other without one.
+def check_generator(name: str, source: Path) -> None:
+    """Refuses a generated data set with a source of its own.
 
     Raises:
         Fault: `source` does not go with the data set.
     """
-    default = source.absolute() == Path(shapes.__file__).absolute()
-    if generated and not default:
+    if not is_own(source):
         raise Fault(
-            f"data set {name} is generated, but source is {source}; "
-            f"choose the data set that belongs to it (-S dataset=NAME), or set source back to the generator's module"
-        )
-    if not generated and default:
-        raise Fault(
-            f"data set {name} is read from disk, but source is still {source}; "
-            f"set it to the data's folder, as in -S source=/abs/path/VOC2012"
+            f"data set {name} is generated, but source is {source}; choose the data set that belongs to it "
+            f"(-S dataset=NAME), or set -S source={own_source()}"
         )
 
 

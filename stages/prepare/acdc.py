@@ -28,4 +28,4 @@ def read_acdc(index: Index, data: Params, faults: list[str]) -> Layout:
         Entry(image_id, splits, index.files[f"images/{image_id}.png"], index.files[f"masks/{image_id}.png"], None)
         for image_id, splits in join_splits(members).items()
     ]
-    return Layout(CLASSES, True, entries, False, None, None, {TABLE: index.raw.text(TABLE)})
+    return Layout(CLASSES, True, entries, False, None, None, tables={TABLE: index.raw.text(TABLE)})

@@ -69,7 +69,7 @@ def read_coco(index: Index, data: Params, faults: list[str]) -> Layout:
     ordered = [entries[image_id] for image_id in join_splits(members) if image_id in entries]
     note = f"images without objects are left out: {', '.join(left_out)}" if data.ids == "annotated" else ""
     chosen = tags if data.tags == "annotations" else None
-    return Layout(classes, True, ordered, True, chosen, data.untrained, (note,) if note else ())
+    return Layout(classes, True, ordered, True, chosen, data.untrained, notes=(note,) if note else ())
 
 
 def check_classes(classes: tuple[str, ...], name: str) -> None:

@@ -6,15 +6,15 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.core.dataset import RAW_PREFIX
 from stages.core.faults import Fault
 from stages.core.files import ZipReader
+from stages.core.locations import RAW_PREFIX, archive_of, read_location
 from stages.prepare.drawing import Drawing
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of the raw data: name inside the source, location (absolute path, or `raw:MEMBER` of raw.zip), md5."""
+    """A file of the raw data: name inside the source, location (see `stages.core.locations`), md5."""
 
     name: str
     location: str
@@ -85,10 +85,13 @@ class Index:
         return [(number, line) for number, line in numbered if line]
 
     def root(self) -> str:
-        """The source's folder, for messages; `raw.zip` for a generated set."""
+        """The source's folder, for messages; that of its archives if it has some, `raw.zip` for a generated set."""
         for file in self.files.values():
             if file.location.startswith(RAW_PREFIX):
                 return str(self.raw.path)
+            archive = archive_of(file.location)
+            if archive:
+                return str(Path(archive).parent)
             if file.location != file.name and file.location.endswith(file.name):
                 return file.location.removesuffix(file.name).rstrip("/")
         return "an empty source"
@@ -100,13 +103,10 @@ def read(raw: ZipReader, file: RawFile) -> bytes:
     Raises:
         ValueError: it cannot be read, or is no longer what `download` indexed; the message does not repeat its name.
     """
-    if file.location.startswith(RAW_PREFIX):
-        content = raw.bytes(file.location.removeprefix(RAW_PREFIX))
-    else:
-        try:
-            content = Path(file.location).read_bytes()
-        except OSError as error:
-            raise ValueError(f"cannot be read: {error.strerror}") from None
+    try:
+        content = read_location(file.location, raw)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
     if md5_of(content) != file.md5:
         raise ValueError("changed since `download` indexed it; run `dvc repro` again, which makes the index anew")
     return content

@@ -82,6 +82,17 @@ def test_an_image_that_is_gone(build, tmp_path):
         Dataset(tmp_path / "dataset.zip").image("x/a")
 
 
+def test_an_image_inside_an_archive(build, tmp_path):
+    dataset = build()
+    content = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "a.tar").write_bytes(bytes(512) + content)
+    dataset.records["b"] = replace(dataset.records["b"], location=f"bytes:512:{len(content)}:{tmp_path}/a.tar")
+    assert np.array_equal(dataset.image("b"), IMAGE[::-1])
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(Fault, match=r"^image b cannot be read: bytes:512:.*a\.tar changed since it was indexed"):
+        dataset.image("b")
+
+
 def test_masks_and_instances(build):
     dataset = build()
     assert np.array_equal(dataset.mask("x/a"), MASK)

@@ -128,7 +128,7 @@ def test_the_scaling_of_a_file_is_applied(source, written):
 def test_splits_by_patient_and_what_prepare_makes_of_it(source, tmp_path, written, monkeypatch):
     monkeypatch.setenv("SIZEWISE_JOBS", "1")
     raw = written(source)
-    notes = prepare(tmp_path / "raw.zip", tmp_path / "dataset.zip", "heart", Params(DATA))
+    notes = prepare(tmp_path / "raw.zip", tmp_path / "dataset.zip", "heart", Params(DATA), tmp_path / "parts")
     dataset = Dataset(tmp_path / "dataset.zip", tmp_path / "raw.zip")
     patients = {
         split: {image_id.split("_")[0] for image_id in dataset.ids(split)} for split in ("train", "val", "test")

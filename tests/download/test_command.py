@@ -11,11 +11,13 @@ from stages.core.faults import Fault
 from stages.core.files import ZipReader
 from stages.core.params import Params
 from stages.core.stage import Declared, Stage
+from stages.download import source as source_module
 from stages.download.__main__ import main
 from stages.download.generate import shapes
 
 TINY = {"format": "shapes", "seed": 0, "image_size": 32, "splits": {"train": 2, "val": 1}}
 FOLDER = {"format": "folder", "masks": "all", "tags": "masks"}
+OWN = Path(source_module.__file__)
 
 
 def stage(folder: Path, data: dict, source: Path, weights: str = "none") -> Stage:
@@ -32,7 +34,7 @@ def stage(folder: Path, data: dict, source: Path, weights: str = "none") -> Stag
 
 
 def test_generated_set(tmp_path):
-    main(stage(tmp_path, TINY, Path(shapes.__file__)))
+    main(stage(tmp_path, TINY, OWN))
     raw = ZipReader(tmp_path / "data/raw.zip")
     assert raw.png("images/train_00001.png").shape == (32, 32, 3)
     assert raw.png("masks/val_00000.png").max() <= len(shapes.CLASSES)
@@ -51,11 +53,11 @@ def test_folder(tmp_path):
 
 
 def test_default_source_without_a_generator(tmp_path):
-    with pytest.raises(Fault, match="set it to the data's folder"):
-        main(stage(tmp_path, FOLDER, Path(shapes.__file__)))
+    with pytest.raises(Fault, match="set source to the data's folder"):
+        main(stage(tmp_path, FOLDER, OWN))
 
 
 def test_weights_are_looked_for_before_the_data(tmp_path):
     with pytest.raises(Fault, match=r"classifier\.weights: .*gone\.pth cannot be read"):
-        main(stage(tmp_path, TINY, Path(shapes.__file__), str(tmp_path / "gone.pth")))
+        main(stage(tmp_path, TINY, OWN, str(tmp_path / "gone.pth")))
     assert not (tmp_path / "data").exists()

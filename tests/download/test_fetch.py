@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import socket
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +20,7 @@ from stages.core.faults import Fault
 from stages.download import fetch as module
 from stages.download.fetch import downloads_folder
 
+ROOT = Path(__file__).parents[2]
 fetch = partial(module.fetch, pause=0, timeout=5)
 
 
@@ -175,6 +182,144 @@ def test_pauses_double(server, target, monkeypatch):
     with pytest.raises(Fault, match="503"):
         module.fetch(server.url, target, server.checksum, pause=1)
     assert pauses == [1, 2, 4]
+
+
+def test_404_then_mirror(server, target):
+    server.missing = {"/file.bin"}
+    fetch(server.url, target, server.checksum, mirrors=[server.at("/mirror/file.bin"), server.at("/unasked.bin")])
+    assert target.read_bytes() == server.content
+    assert server.paths == ["/file.bin", "/mirror/file.bin"]
+
+
+def test_a_mirror_goes_on_where_the_first_address_broke_off(server, target):
+    server.cut = [300_000, 0, 0, 0]
+    fetch(server.url, target, server.checksum, mirrors=[server.at("/mirror.bin")])
+    assert target.read_bytes() == server.content
+    assert server.paths == ["/file.bin"] * 4 + ["/mirror.bin"]
+    assert int(server.asked[-1].removeprefix("bytes=").rstrip("-")) > 0
+
+
+def test_wrong_bytes_then_mirror(server, target):
+    server.files = {"/file.bin": bytes(len(server.content))}
+    fetch(server.url, target, server.checksum, mirrors=[server.at("/mirror.bin")], size=len(server.content))
+    assert target.read_bytes() == server.content
+    assert server.paths == ["/file.bin", "/mirror.bin"]
+
+
+def test_every_address_that_failed_is_named_with_its_reason(server, target):
+    server.missing = {"/file.bin"}
+    server.files = {"/wrong.bin": b""}
+    server.cut = [0, 100]
+    urls = [server.at(path) for path in ("/wrong.bin", "/short.bin")]
+    with pytest.raises(Fault) as caught:
+        fetch(server.url, target, server.checksum, mirrors=urls, attempts=1)
+    message = str(caught.value)
+    assert f"{server.url}: the server answered 404 Not Found" in message
+    assert f"{urls[0]}: it gave other bytes, sha256:e3b0c442" in message
+    assert f"{urls[1]}: " in message
+    assert message.count("by hand") == 1
+
+
+def test_an_answer_of_another_length_is_not_read(server, target):
+    with pytest.raises(Fault, match="it offers a file of 1024000 bytes instead of 5"):
+        fetch(server.url, target, server.checksum, size=5)
+    assert len(server.asked) == 1
+    assert not part_of(target).exists()
+
+
+def test_a_file_of_another_size_is_replaced_without_reading_it(server, target, monkeypatch):
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    digest = module.digest
+    monkeypatch.setattr(module, "digest", lambda path, kind: digest(path, kind) if path != target else pytest.fail())
+    fetch(server.url, target, server.checksum, size=len(server.content))
+    assert target.read_bytes() == server.content
+
+
+def test_a_part_that_is_longer_than_the_file_is_begun_anew(server, target):
+    target.parent.mkdir()
+    part_of(target).write_bytes(server.content + b"more")
+    fetch(server.url, target, server.checksum, size=len(server.content))
+    assert server.asked == [None]
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_byte(server, target, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=700_000))
+    with pytest.raises(Fault, match=r"has 0\.00 GB free, but file\.bin needs 0\.00 GB more; .*SIZEWISE_DOWNLOADS"):
+        fetch(server.url, target, server.checksum)
+    assert not part_of(target).exists()
+    part_of(target).write_bytes(server.content[:500_000])  # the rest fits
+    assert fetch(server.url, target, server.checksum).read_bytes() == server.content
+
+
+def test_a_disk_that_fills_up_keeps_what_came(server, target, monkeypatch):
+    save = module.requests.Response.iter_content
+
+    def some(answer, size):
+        yield next(save(answer, size))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.requests.Response, "iter_content", some)
+        with pytest.raises(Fault, match=r"the disk is full: .*file\.bin\.part has 262144 of 1024000 bytes, .*kept"):
+            fetch(server.url, target, server.checksum, mirrors=[server.at("/unasked.bin")])
+    assert part_of(target).read_bytes() == server.content[: module.CHUNK]
+    assert fetch(server.url, target, server.checksum).read_bytes() == server.content
+    assert server.asked == [None, f"bytes={module.CHUNK}-"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_real_disk_that_fills_up(server, target, monkeypatch):
+    target.parent.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", target.parent]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this machine mounts no tmpfs")
+    try:
+        with pytest.raises(Fault, match="GB free, but file.bin needs"):
+            fetch(server.url, target, server.checksum)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "check_space", lambda *_: None)
+            with pytest.raises(Fault, match=r"the disk is full: .* of 1024000 bytes, which are kept"):
+                fetch(server.url, target, server.checksum)
+        kept = part_of(target).read_bytes()
+        assert len(kept) > 0
+        assert server.content.startswith(kept)
+        assert not target.exists()
+        subprocess.run(["mount", "-o", "remount,size=4m", target.parent], check=True)
+        assert fetch(server.url, target, server.checksum).read_bytes() == server.content
+        assert server.asked[-1] == f"bytes={len(kept)}-"
+    finally:
+        subprocess.run(["umount", "-l", target.parent], check=True)
+
+
+def test_a_slow_server_is_waited_for_and_a_stalled_one_asked_again(server, target):
+    server.pauses = [0.3]
+    fetch(server.url, target, server.checksum, timeout=5)
+    assert len(server.asked) == 1
+    target.unlink()
+    server.pauses = [3]
+    assert fetch(server.url, target, server.checksum, timeout=0.3).read_bytes() == server.content
+    assert len(server.asked) == 3
+    assert server.asked[2] == f"bytes={module.CHUNK}-"  # whole chunks are kept
+
+
+def test_a_killed_download_goes_on(server, target):
+    server.pauses = [60]
+    code = (
+        "import sys; from pathlib import Path; from stages.download.fetch import fetch; "
+        "fetch(sys.argv[1], Path(sys.argv[2]), sys.argv[3])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, server.url, target, server.checksum], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not part_of(target).exists() or part_of(target).stat().st_size < module.CHUNK:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    kept = part_of(target).stat().st_size
+    assert fetch(server.url, target, server.checksum).read_bytes() == server.content
+    assert server.asked == [None, f"bytes={kept}-"]
 
 
 def test_downloads_folder(monkeypatch):

@@ -13,6 +13,7 @@ from stages.core.faults import Fault
 from stages.core.files import ZipReader
 from stages.core.params import Params
 from stages.download import generate as module
+from stages.download import source
 from stages.download.generate import check_generator, generate
 
 DATA = Params({"seed": 7, "image_size": 6, "splits": {"train": 5, "val": 2, "test": 3}})
@@ -72,10 +73,7 @@ def test_unknown_split(stub, tmp_path):
 
 
 def test_source_goes_with_the_data_set(tmp_path):
-    default = Path(module.shapes.__file__)
-    check_generator("shapes", True, default)
-    check_generator("voc12", False, tmp_path)
-    with pytest.raises(Fault, match="voc12 is read from disk.*-S source=/abs/path/VOC2012"):
-        check_generator("voc12", False, default)
-    with pytest.raises(Fault, match="shapes is generated, but source is .*-S dataset=NAME"):
-        check_generator("shapes", True, tmp_path)
+    check_generator("shapes", Path(source.__file__))
+    words = "shapes is generated, but source is .*-S dataset=NAME.*-S source=stages/download/source.py"
+    with pytest.raises(Fault, match=words):
+        check_generator("shapes", tmp_path)
