@@ -7,6 +7,7 @@ from stages.balance.pool import (
     HISTOGRAM_COLUMNS,
     balanced_subset,
     chosen_rows,
+    flat_subset,
     histogram_rows,
     pool_counts,
 )
@@ -22,7 +23,10 @@ def main(stage: Stage) -> None:
     dataset = Dataset(stage.deps["dataset"])
     ids = dataset.ids(stage.params["datasets.${dataset}.headline"])
     counts = pool_counts(dataset, ids)
-    chosen = balanced_subset(counts, ids, params.instances_per_cell, params.seed)
+    if params.images == "any":
+        chosen = balanced_subset(counts, ids, params.instances_per_cell, params.seed)
+    else:
+        chosen = flat_subset(counts, ids, params.images, params.seed)
     write_csv(stage.outs["balanced"], chosen_rows(counts, ids, chosen), CHOSEN_COLUMNS)
     histogram = histogram_rows(counts, chosen, dataset, instance_source(dataset))
     write_csv(stage.outs["balance"], histogram, HISTOGRAM_COLUMNS)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from stages.check.datasets import DataSet
 from stages.check.methods import Methods
 from stages.check.recipes import Recipe
-from stages.check.section import Count, Name, NotNegative, Section, Seed, Text
+from stages.check.section import Count, Name, NotNegative, Section, Seed, Text, broken
 
 
 class SizeTargets(Section):
@@ -23,10 +23,21 @@ class SizeTargets(Section):
     seed: Seed
 
 
+def is_any(value: Any) -> Any:
+    """The word any."""
+    if value != "any":
+        raise broken("must be any or a whole number of images")
+    return value
+
+
 class Balance(Section):
     """The size-balanced evaluation set."""
 
     instances_per_cell: Count
+    images: Annotated[
+        Annotated[Any, AfterValidator(is_any), Tag("word")] | Annotated[Count, Tag("number")],
+        Discriminator(lambda value: "number" if type(value) is int else "word"),
+    ]
     seed: Seed
 
 

@@ -44,10 +44,13 @@ def write_dataset(path: Path, background: bool = True, instances: bool = True, m
     return Dataset(path)
 
 
-def run_room(folder: Path, target: int = 4, seed: int = 0) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+def run_room(
+    folder: Path, target: int = 4, seed: int = 0, images: int | str = "any"
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """Runs the command's function and returns the rows of balanced.csv and of the histogram."""
     outs = {"balanced": folder / "balanced.csv", "balance": folder / "balance.csv"}
-    params = {"balance": Params({"seed": seed, "instances_per_cell": target}), "datasets.${dataset}.headline": "val"}
+    balance = Params({"seed": seed, "instances_per_cell": target, "images": images})
+    params = {"balance": balance, "datasets.${dataset}.headline": "val"}
     main(
         Stage(
             "balance",

@@ -77,7 +77,7 @@ methods:
   rrm: {}
 size_targets: {source: masks, void: excluded, corruption: relative_gaussian, sigma: 0.1, renormalise: background,
   seed: 0}
-balance: {instances_per_cell: 20, seed: 0}
+balance: {instances_per_cell: 20, images: any, seed: 0}
 evaluate: {mode: exact, bootstrap: 1000, samples: 12}
 """
 
