@@ -13,7 +13,7 @@ from stages.balance.selection import choose
 from stages.core.faults import Fault
 
 TIGHT = 1e-3  # relative distance at which a bound is close enough
-MOST_TANGENTS = 50
+MOST_TANGENTS = 20
 NEIGHBOURS = 2  # targets on either side of the nearest one that are tried
 
 
@@ -76,7 +76,10 @@ def near_choice(table: np.ndarray, images: int) -> np.ndarray:
         return tried[target]
 
     most = int(table.sum(0).max())  # the target from which every row is chosen
-    first = bisect_left(range(most), images, key=lambda target: at(target).sum())
+    high = 1
+    while high < most and at(high).sum() < images:
+        high *= 2
+    first = bisect_left(range(high), images, high // 2, key=lambda target: at(target).sum())
     for target in range(max(0, first - NEIGHBOURS), min(most, first + NEIGHBOURS) + 1):
         at(target)
     return min(tried.values(), key=lambda rows: (abs(rows.sum() - images), -effective_cells(table[rows].sum(0))))

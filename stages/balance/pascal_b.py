@@ -12,28 +12,22 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from stages.balance.annotations import ImageWork, read_images
+from stages.balance.annotations import read_images
+from stages.balance.conversion import converted
 from stages.balance.flattest import bound, flattest
 from stages.balance.mapping import CLASSES
-from stages.balance.paint import paint
 from stages.balance.pascal_b_report import Result, histogram_plot, histogram_table, note, pool_table, summary
 from stages.balance.pool import pool_counts
 from stages.balance.selection import priorities
 from stages.core.dataset import Dataset
-from stages.core.faults import Fault, combine
-from stages.core.files import encode_png
-from stages.core.metrics.instances import true_instances
-from stages.core.metrics.sizes import class_size_counts
-from stages.core.pool import process_map
+from stages.core.faults import Fault
 
 WRONG = 2  # exit code: the arguments or the files are not as they should be
 IMAGES = 1137  # of PASCAL-B, arXiv 2309.14117, section 4
-BOUNDS = (32**2, 96**2)  # pixels from which an instance is medium and large, in the paper and in COCO
 EPILOG = """\
 OUT gets masks/, instances/, classes.txt and list.txt, which are scored with
   python -m stages.evaluate.score --predictions P --masks OUT/masks --instances OUT/instances \\
@@ -81,41 +75,6 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def convert(folder: Path, work: ImageWork) -> tuple[np.ndarray, str]:
-    """Writes the two maps of an image that has an instance.
-
-    Returns:
-        Instances by class and size, (21, 3), and what is wrong with the image, or nothing.
-    """
-    try:
-        mask, ids = paint(work)
-    except ValueError as error:
-        return np.zeros((len(CLASSES), len(BOUNDS) + 1), np.int64), f"image {work.name}: {error}"
-    found = true_instances(mask, ids, background=True)
-    if found.labels.size:
-        (folder / "masks" / f"{work.name}.png").write_bytes(encode_png(mask))
-        (folder / "instances" / f"{work.name}.png").write_bytes(encode_png(ids))
-    return class_size_counts(found.labels, found.areas, BOUNDS, len(CLASSES)), ""
-
-
-def converted(folder: Path, works: list[ImageWork]) -> np.ndarray:
-    """Instances by image, class and size, (images, 21, 3); the maps are in `folder`.
-
-    Raises:
-        Fault: outlines are wrong; all of them are listed.
-    """
-    (folder / "masks").mkdir()
-    (folder / "instances").mkdir()
-    counts, faults = [], []
-    for found, fault in process_map(partial(convert, folder), works, "convert", len(works)):
-        counts.append(found)
-        if fault:
-            faults.append(fault)
-    if faults:
-        raise combine("annotations cannot be drawn", faults)
-    return np.array(counts)
 
 
 def beside_histogram(path: Path, split: str) -> np.ndarray:

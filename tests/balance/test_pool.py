@@ -128,3 +128,13 @@ def test_a_pool_without_instances_is_refused(tmp_path: Path) -> None:
         archive.png("masks/a.png", np.zeros((4, 4), np.uint8))
     with pytest.raises(Fault, match="data set empty has an instance"):
         run_room(tmp_path)
+
+
+def test_a_number_of_images_is_kept_and_the_cells_are_level(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "dataset.zip")
+    chosen, histogram = run_room(tmp_path, images=20)
+    assert len(chosen) == 20
+    cells = [int(row["instances"]) for row in histogram]
+    assert max(cells) <= min(cells) + 3
+    with pytest.raises(Fault, match="46 images cannot be chosen: 45 images"):
+        run_room(tmp_path, images=len(dataset.ids("val")) + 1)
