@@ -9,6 +9,7 @@ from stages.balance.pool import (
     HISTOGRAM_COLUMNS,
     balanced_subset,
     chosen_rows,
+    flat_subset,
     histogram_rows,
     pool_counts,
 )
@@ -30,7 +31,10 @@ def main(stage: Stage) -> None:
         write_csv(stage.outs["balance"], [], HISTOGRAM_COLUMNS)
         return
     counts = pool_counts(dataset, ids)
-    chosen = balanced_subset(counts, ids, params.instances_per_cell, params.seed)
+    if params.images == "any":
+        chosen = balanced_subset(counts, ids, params.instances_per_cell, params.seed)
+    else:
+        chosen = flat_subset(counts, ids, params.images, params.seed)
     write_csv(stage.outs["balanced"], chosen_rows(counts, ids, chosen), CHOSEN_COLUMNS)
     histogram = histogram_rows(counts, chosen, dataset, instance_source(dataset))
     write_csv(stage.outs["balance"], histogram, HISTOGRAM_COLUMNS)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from stages.balance.flattest import flattest
 from stages.balance.selection import choose, priorities
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
@@ -37,6 +38,11 @@ def pool_counts(dataset: Dataset, ids: list[str]) -> np.ndarray:
 def balanced_subset(counts: np.ndarray, ids: list[str], target: int, seed: int) -> np.ndarray:
     """(images,) bool: the images whose instances come close to `target` in each class and size, see `choose`."""
     return choose(counts.reshape(len(ids), -1), target, priorities(ids, seed))
+
+
+def flat_subset(counts: np.ndarray, ids: list[str], images: int, seed: int) -> np.ndarray:
+    """(images,) bool: so many images, with instances spread evenly over class and size, see `flattest`."""
+    return flattest(counts.reshape(len(ids), -1), images, priorities(ids, seed))
 
 
 def chosen_rows(counts: np.ndarray, ids: list[str], chosen: np.ndarray) -> list[dict[str, Any]]:

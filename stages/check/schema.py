@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from stages.check.datasets import DataSet
 from stages.check.methods import Methods
@@ -55,10 +55,21 @@ class SizeTargets(Section):
     seed: Seed
 
 
+def is_any(value: Any) -> Any:
+    """The word any."""
+    if value != "any":
+        raise broken("must be any or a whole number of images")
+    return value
+
+
 class Balance(Section):
     """The size-balanced evaluation set."""
 
     instances_per_cell: Count
+    images: Annotated[
+        Annotated[Any, AfterValidator(is_any), Tag("word")] | Annotated[Count, Tag("number")],
+        Discriminator(lambda value: "number" if type(value) is int else "word"),
+    ]
     seed: Seed
 
 

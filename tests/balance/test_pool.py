@@ -45,10 +45,13 @@ def write_dataset(path: Path, background: bool = True, instances: bool = True, m
     return Dataset(path)
 
 
-def run_room(folder: Path, target: int = 4, seed: int = 0) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+def run_room(
+    folder: Path, target: int = 4, seed: int = 0, images: int | str = "any"
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """Runs the command's function and returns the rows of balanced.csv and of the histogram."""
     outs = {"balanced": folder / "balanced.csv", "balance": folder / "balance.csv"}
-    params = {"balance": Params({"seed": seed, "instances_per_cell": target}), "datasets.${dataset}.headline": "val"}
+    balance = Params({"seed": seed, "instances_per_cell": target, "images": images})
+    params = {"balance": balance, "datasets.${dataset}.headline": "val"}
     main(
         Stage(
             "balance",
@@ -125,3 +128,13 @@ def test_a_pool_without_instances_is_refused(tmp_path: Path) -> None:
         archive.png("masks/a.png", np.zeros((4, 4), np.uint8))
     with pytest.raises(Fault, match="data set empty has an instance"):
         run_room(tmp_path)
+
+
+def test_a_number_of_images_is_kept_and_the_cells_are_level(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "dataset.zip")
+    chosen, histogram = run_room(tmp_path, images=20)
+    assert len(chosen) == 20
+    cells = [int(row["instances"]) for row in histogram]
+    assert max(cells) <= min(cells) + 3
+    with pytest.raises(Fault, match="46 images cannot be chosen: 45 images"):
+        run_room(tmp_path, images=len(dataset.ids("val")) + 1)

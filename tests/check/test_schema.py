@@ -44,6 +44,8 @@ LINES = [
     ({"recipes.mine": None}, "recipes.mine: must be a section, is empty"),
     ({"datasets": []}, "datasets: must be a section, is []"),
     ({"balance.seed": -1}, "balance.seed: must be >= 0, is -1"),
+    ({"balance.images": "all"}, "balance.images: must be any or a whole number of images, is 'all'"),
+    ({"balance.images": 0}, "balance.images: must be > 0, is 0"),
     ({"seed": 2**32}, "seed: must be < 4294967296, is 4294967296"),
     ({"source": ""}, "source: must not be empty, is ''"),
     ({"method": None}, "method: must be text, is empty"),

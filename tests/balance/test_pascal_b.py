@@ -1,0 +1,273 @@
+"""From the JSON files of LVIS and COCO to a folder that `stages.evaluate.score` reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.balance.annotations import read_images
+from stages.balance.mapping import CLASSES, COCO_CLASSES, TABLE, table
+from stages.balance.pascal_b import main
+from stages.core import pool
+from stages.core.dataset import VOID
+from stages.core.faults import Fault
+from stages.core.files import decode_image, read_csv
+from tests.structure.closure import ROOT
+
+HEIGHT, WIDTH = 120, 160
+
+
+def rectangle(top: int, left: int, height: int, width: int) -> list[list[float]]:
+    """A polygon as COCO writes it."""
+    return [[left, top, left + width, top, left + width, top + height, left, top + height]]
+
+
+def category_id(synset: str) -> int:
+    """The id in LVIS v1."""
+    return table()[synset].lvis_id
+
+
+class Files:
+    """LVIS v1 and COCO 2017 annotations in their exact form, written object by object."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lvis_path, self.coco_path = folder / "lvis_v1_val.json", folder / "instances_val2017.json"
+        categories = [
+            {
+                "id": row.lvis_id,
+                "name": row.lvis_name,
+                "synset": row.synset,
+                "synonyms": [row.lvis_name],
+                "def": "",
+                "frequency": "f",
+                "image_count": 1,
+                "instance_count": 1,
+            }
+            for row in table().values()
+        ]
+        categories.append({"id": 1, "name": "aerosol_can", "synset": "aerosol.n.02", "synonyms": [], "def": ""})
+        self.lvis: dict[str, Any] = {"info": {}, "licenses": [], "images": [], "annotations": []}
+        self.lvis["categories"] = sorted(categories, key=lambda category: category["id"])
+        self.coco: dict[str, Any] = {"info": {}, "licenses": [], "images": [], "annotations": []}
+        self.coco["categories"] = [{"id": key, "name": name, "supercategory": ""} for _, key, name in COCO_CLASSES]
+        self.coco["categories"].append({"id": 8, "name": "truck", "supercategory": "vehicle"})
+
+    def image(self, number: int, split: str = "val2017", neg: tuple = (), incomplete: tuple = (), coco: bool = True):
+        url = f"http://images.cocodataset.org/{split}/{number:012d}.jpg"
+        image = {"id": number, "height": HEIGHT, "width": WIDTH, "coco_url": url, "license": 1, "flickr_url": ""}
+        federated = {"neg_category_ids": list(map(category_id, neg))}
+        federated["not_exhaustive_category_ids"] = list(map(category_id, incomplete))
+        self.lvis["images"].append(image | federated)
+        if coco:
+            self.coco["images"].append(image | {"file_name": f"{number:012d}.jpg"})
+
+    def add_lvis(self, image: int, synset: str, *place: int) -> None:
+        key = category_id(synset) if synset in table() else 1
+        self._add(self.lvis, image, key, rectangle(*place), {})
+
+    def add_coco(self, image: int, name: str, *place: int) -> None:
+        key = {**{voc: key for voc, key, _ in COCO_CLASSES}, "truck": 8}[name]
+        self._add(self.coco, image, key, rectangle(*place), {"iscrowd": 0})
+
+    def _add(self, content: dict, image: int, key: int, segmentation: Any, more: dict) -> None:
+        number = len(content["annotations"]) + 1
+        base = {"id": number, "image_id": image, "category_id": key, "area": 1.0, "bbox": [0, 0, 1, 1]}
+        content["annotations"].append(base | more | {"segmentation": segmentation})
+
+    def write(self) -> list[str]:
+        self.lvis_path.write_text(json.dumps(self.lvis))
+        self.coco_path.write_text(json.dumps(self.coco))
+        return ["--lvis", str(self.lvis_path), "--coco", str(self.coco_path)]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Twenty images with one to four objects, of which one is of no class."""
+    result = Files(tmp_path)
+    generator = np.random.default_rng(0)
+    heads = [row.synset for row in table().values() if row.head][:6]
+    for number in range(1, 21):
+        result.image(number)
+        for place in range(generator.integers(1, 5)):
+            side = int(generator.choice([8, 36, 50]))
+            result.add_lvis(number, str(generator.choice(heads)), 60 * (place // 2), 80 * (place % 2), side, side)
+        result.add_lvis(number, "aerosol.n.02", 110, 150, 9, 9)
+    return result
+
+
+def test_the_folder_and_its_score(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "b"
+    assert main([*files.write(), "--out", str(out), "--images", "12"]) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "masks", "instances", "classes.txt", "list.txt", "list.txt.sha256", "histogram.csv", "histogram.png",
+        "pool.csv", "NOTE.md",
+    }  # fmt: skip
+    names = (out / "list.txt").read_text().splitlines()
+    assert names == sorted(names)
+    assert len(names) == 12
+    checksum = hashlib.sha256((out / "list.txt").read_bytes()).hexdigest()
+    assert checksum in (out / "NOTE.md").read_text()
+    assert checksum in capsys.readouterr().out
+    for folder in ("masks", "instances"):
+        assert sorted(path.stem for path in (out / folder).iterdir()) == names
+    rows = read_csv(out / "pool.csv")
+    assert [row["id"] for row in rows if row["chosen"] == "1"] == names
+    assert len(rows) == 20
+    assert {row["leakage"] for row in rows} == {"0"}
+
+    counted = {(name, size): 0 for name in CLASSES[1:] for size in ("small", "medium", "large")}
+    for name in names:
+        mask, ids = (decode_image((out / folder / f"{name}.png").read_bytes()) for folder in ("masks", "instances"))
+        for number in range(1, ids.max() + 1):
+            area = (ids == number).sum()
+            size = "small" if area < 1024 else "medium" if area < 9216 else "large"
+            counted[CLASSES[mask[ids == number][0]], size] += 1
+    rows = read_csv(out / "histogram.csv")
+    assert {(row["class"], row["size"]): int(row["instances"]) for row in rows} == counted
+
+    options = ["--masks", out / "masks", "--instances", out / "instances", "--classes", out / "classes.txt"]
+    predictions = ["--predictions", out / "masks", "--json", tmp_path / "score.json", "--bootstrap", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.evaluate.score", *options, *predictions],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert '"miou": 1.0' in (tmp_path / "score.json").read_text()
+
+
+def test_the_order_of_the_files_changes_no_byte(files: Files, tmp_path: Path, monkeypatch) -> None:
+    assert main([*files.write(), "--out", str(tmp_path / "one"), "--images", "9"]) == 0
+    for content in (files.lvis, files.coco):
+        content["images"].reverse()
+        content["categories"].reverse()
+        content["annotations"].reverse()
+    monkeypatch.setattr(pool, "SERIAL", 1)
+    monkeypatch.setenv("SIZEWISE_JOBS", "2")
+    assert main([*files.write(), "--out", str(tmp_path / "two"), "--images", "9"]) == 0
+    first = {path.relative_to(tmp_path / "one"): path.read_bytes() for path in (tmp_path / "one").rglob("*.*")}
+    second = {path.relative_to(tmp_path / "two"): path.read_bytes() for path in (tmp_path / "two").rglob("*.*")}
+    assert first.keys() == second.keys()
+    assert {name for name in first if first[name] != second[name]} == {Path("NOTE.md")}  # the sources' checksums
+
+
+def test_training_images_are_left_out_or_marked(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    for number, split in ((1, "val2017"), (2, "train2017"), (3, "val2017")):
+        files.image(number, split, coco=number < 3)
+        files.add_lvis(number, "dog.n.01", 10, 10, 30, 30)
+    arguments = files.write()
+    assert main([*arguments, "--out", str(tmp_path / "b"), "--images", "1"]) == 0
+    assert (tmp_path / "b/list.txt").read_text() == "000000000001\n"
+    assert main([*arguments, "--out", str(tmp_path / "c"), "--images", "2", "--keep-train-images"]) == 0
+    marks = {row["id"]: row["leakage"] for row in read_csv(tmp_path / "c/pool.csv")}
+    assert marks == {"000000000001": "0", "000000000002": "1"}  # 3 is not in COCO's file
+
+
+def test_what_lvis_leaves_open(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.image(1, neg=("car.n.01", "racer.n.02"), incomplete=("chair.n.01", "pickup.n.01"))
+    files.image(2, neg=("racer.n.02",))
+    files.add_lvis(1, "person.n.01", 0, 0, 9, 9)
+    files.add_lvis(1, "puppy.n.01", 0, 20, 9, 9)
+    files.add_coco(2, "person", 0, 0, 9, 9)
+    files.add_coco(2, "truck", 0, 0, 9, 9)
+    files.write()
+    (first, second), left_out = read_images(files.lvis_path, [files.coco_path], False)
+    assert left_out == 0
+    assert {CLASSES[label] for label in set(range(1, 21)) - first.unknown} == {"car", "person"}
+    assert {CLASSES[label] for label in first.not_exhaustive} == {"chair"}
+    assert second.unknown == set(range(1, 21))  # that there is no race car says nothing of cars
+    assert [CLASSES[label] for _, label in second.coco] == ["person"]
+
+
+BROKEN = {
+    "outline": "2 faults.*annotation 1 of LVIS.*",
+    "size": "image 1 is 120 x 160 in LVIS",
+    "lacking": "1 annotations lack one of id, image_id",
+    "no lvis": "image 1 has no neg_category_ids",
+    "no coco": "has not COCO's categories 5 airplane",
+    "apart": "no image of .* is in",
+    "no list": "has no list images",
+}
+
+
+def break_files(files: Files, kind: str) -> None:
+    """Breaks the annotations in one way."""
+    first, last = files.lvis["annotations"][0], files.lvis["annotations"][-2]
+    if kind == "outline":
+        first["segmentation"], last["segmentation"] = [[1, 2, 3]], {"size": [1, 1], "counts": [1]}
+    elif kind == "size":
+        files.coco["images"][0]["height"] = 5
+    elif kind == "lacking":
+        del first["segmentation"]
+    elif kind == "no lvis":
+        files.lvis["images"] = [{"id": 1, "height": HEIGHT, "width": WIDTH}]
+    elif kind == "no coco":
+        files.coco["categories"][0]["name"] = "thing"
+    elif kind == "apart":
+        files.coco["images"] = []
+    else:
+        del files.lvis["images"]
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_wrong_files_are_named_and_nothing_is_written(kind, files: Files, tmp_path: Path, capsys) -> None:
+    break_files(files, kind)
+    assert main([*files.write(), "--out", str(tmp_path / "b"), "--images", "5"]) == 2
+    message = capsys.readouterr().err
+    with pytest.raises(Fault, match="(?s)" + BROKEN[kind]):
+        raise Fault(message)
+    assert "nothing was written" in message
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json"}
+
+
+def test_a_folder_that_is_there_stays_and_too_many_images_are_refused(files: Files, tmp_path: Path, capsys) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/mine.txt").write_text("mine")
+    assert main([*files.write(), "--out", str(tmp_path / "b")]) == 2
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["mine.txt"]
+    assert main([*files.write(), "--out", str(tmp_path / "c")]) == 2
+    assert "1137 images cannot be chosen: 20 images" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
+def test_real_annotations_of_lvis_and_of_coco(tmp_path: Path) -> None:
+    folder = Path(os.environ.get("SIZEWISE_REAL_DATA") or "", "coco_real")
+    lvis_path, coco_path = folder / "lvis/lvis_val_100.json", folder / "tinycoco/annotations/instances_train2017.json"
+    if not lvis_path.is_file() or not coco_path.is_file():
+        pytest.skip(f"no real annotations at SIZEWISE_REAL_DATA ({folder})")
+    lvis, coco = json.loads(lvis_path.read_text()), json.loads(coco_path.read_text())
+    # the two have no image in common: each is joined with the silence of the other
+    pictures = [{key: image[key] for key in ("id", "height", "width")} for image in lvis["images"]]
+    silent = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    (tmp_path / "coco.json").write_text(json.dumps({**coco, "images": pictures, "annotations": []}))
+    images = [image | silent for image in coco["images"]]
+    (tmp_path / "lvis.json").write_text(json.dumps({**lvis, "images": images, "annotations": []}))
+
+    out = tmp_path / "lvis"
+    arguments = ["--lvis", str(lvis_path), "--coco", str(tmp_path / "coco.json"), "--images", "20"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    rows = {row["synset"]: row for row in read_csv(TABLE) if row["role"] == "CORE" and row["rule"] != "with_coco"}
+    names = {category["id"]: category["synset"] for category in lvis["categories"]}
+    wanted = {f"{item['image_id']:012d}" for item in lvis["annotations"] if names[item["category_id"]] in rows}
+    assert {row["id"] for row in read_csv(out / "pool.csv")} <= wanted
+    total = sum(int(row["instances"]) for row in read_csv(out / "pool.csv"))
+    core = [item for item in lvis["annotations"] if names[item["category_id"]] in rows]
+    assert 0.9 * len(core) < total <= len(core)
+
+    out = tmp_path / "coco"
+    arguments = ["--lvis", str(tmp_path / "lvis.json"), "--coco", str(coco_path), "--images", "8"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    crowds = {f"{item['image_id']:012d}" for item in coco["annotations"] if item["iscrowd"]}
+    for path in (out / "masks").iterdir():
+        mask = decode_image(path.read_bytes())
+        assert set(np.unique(mask)) <= {*range(21), VOID}
+        assert path.stem in crowds or (mask == VOID).mean() < 0.01
