@@ -11,7 +11,7 @@ from stages.core.faults import Fault
 from stages.prepare.layout import Index, read
 from stages.prepare.tag_arrays import tags_from_arrays
 
-SIZE = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?%?")
+SIZE = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def taggable(classes: tuple[str, ...], background: bool) -> dict[str, int]:
@@ -105,10 +105,11 @@ def tags_from_file(
 def tags_from_sizes(
     index: Index, name: str, ids: Iterable[str], labels: dict[str, int], faults: list[str]
 ) -> dict[str, list[int]]:
-    """The classes that have a size above 0 in a CSV of a row per image and class: id, class name or label, size.
+    """The classes that have a size above 0 in the file that `size_targets.source: file` reads too.
 
-    A row of an id alone says that the image has no object. Rows of images that the data set does not use, and a header,
-    are left out. `faults` gets images without a row, and what is not known or no size.
+    A CSV with the columns image, class (name or label) and percent or fraction. A line of an image without a class says
+    that it has no object. Lines of images that the data set does not use are left out. `faults` gets images without a
+    line, and what is not known or no size.
     """
     wanted = dict.fromkeys(ids)
     try:
@@ -117,23 +118,30 @@ def tags_from_sizes(
         faults.append(str(fault))
         return {}
     known = {str(label): label for label in labels.values()} | labels
+    number, header = lines[0] if lines else (1, "")
+    columns = [cell.strip().lower() for cell in next(csv.reader([header]))] if header else []
+    unit = next((unit for unit in ("percent", "fraction") if unit in columns), None)
+    if unit is None or not {"image", "class"} <= set(columns):
+        faults.append(f"{name} line {number} must name the columns image, class and percent or fraction, is {header!r}")
+        return {}
     tags: dict[str, set[int]] = {}
-    for number, line in lines:
-        image_id, *cells = (cell.strip() for cell in next(csv.reader([line])))
+    for number, line in lines[1:]:
+        values = (cell.strip() for cell in next(csv.reader([line])))
+        cells = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
+        image_id, named, size = cells["image"], cells["class"], cells[unit]
         if image_id not in wanted:
             continue
         found = tags.setdefault(image_id, set())
-        cells = [cell for cell in cells if cell]
-        if not cells:
+        if not named and not size:
             continue
-        if cells[0] not in known:
+        if named not in known:
             faults.append(
-                f"{name} line {number}: unknown class {cells[0]} of image {image_id}; known are {', '.join(labels)}, "
+                f"{name} line {number}: unknown class {named} of image {image_id}; known are {', '.join(labels)}, "
                 f"or {min(labels.values())} to {max(labels.values())}"
             )
-        elif len(cells) != 2 or not SIZE.fullmatch(cells[1]):
-            faults.append(f"{name} line {number}: a row is an id, a class and its size, a number not below 0")
-        elif float(cells[1].rstrip("%")) > 0:
-            found.add(known[cells[0]])
+        elif not SIZE.fullmatch(size):
+            faults.append(f"{name} line {number}: {unit} must be a number not below 0, is {size!r}")
+        elif float(size) > 0:
+            found.add(known[named])
     faults += [f"{name} has no row for image {image_id}" for image_id in wanted if image_id not in tags]
     return {image_id: sorted(found) for image_id, found in tags.items()}

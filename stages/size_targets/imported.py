@@ -2,8 +2,9 @@
 
 A CSV file with a header and the columns image, class, and either `percent` or `fraction`: the header says the unit, and
 nothing is guessed from the numbers. A size is a share of the whole image. Not every class of every image needs a line
-(see `missing`). A person who estimates one class after the other may end with more than the image; such sizes are
-scaled down to 1 - FLOOR of it, which standard error counts.
+(see `missing`); one of 0 for a class that the image is not tagged with, or of no class, says what the tags say. A
+person who estimates one class after the other may end with more than the image; such sizes are scaled down to 1 - FLOOR
+of it, which standard error counts.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def read_sizes(path: Path, dataset: Dataset, ids: list[str]) -> np.ndarray:
             no number over 0 and up to the whole, a class that is unknown, untagged or the background, two sizes
             for one class of an image; or it has no line of these images.
     """
-    lines = read_lines(path, (), dataset, ids)
+    lines = read_lines(path, (), dataset, ids, says_none)
     units = [name for name in WHOLE if name in lines.columns]
     if len(units) != 1:
         raise Fault(
@@ -48,6 +49,12 @@ def read_sizes(path: Path, dataset: Dataset, ids: list[str]) -> np.ndarray:
             f"down, most those of {ids[worst]} with {100 * total[worst, 0]:.4g} %\n"
         )
     return sizes / np.where(over, total / (1 - FLOOR), np.maximum(total, 1))
+
+
+def says_none(cells: dict[str, str]) -> bool:
+    """Whether a line says that there is nothing of the class: no size, or 0."""
+    sizes = [cells[name] for name in WHOLE if name in cells]
+    return all(size == "" if not cells["class"] else number_of(size) == 0 for size in sizes)
 
 
 def fill(lines: Lines, unit: str, images: int, classes: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,17 @@ class Lines:
     ignored: int = 0
 
 
-def read_lines(path: Path, columns: Sequence[str], dataset: Dataset, ids: list[str]) -> Lines:
+def read_lines(
+    path: Path,
+    columns: Sequence[str],
+    dataset: Dataset,
+    ids: list[str],
+    denies: Callable[[dict[str, str]], bool] = lambda cells: False,
+) -> Lines:
     """The lines of a CSV file with at least the columns image, class and `columns`; names are compared in lower case.
+
+    denies: whether the cells of a line say that the class is not in the image. Where the tags agree, or no class is
+        named, such a line says nothing else and is left out.
 
     Raises:
         Fault: the file cannot be read or lacks a column.
@@ -75,6 +84,9 @@ def read_lines(path: Path, columns: Sequence[str], dataset: Dataset, ids: list[s
             found.ignored += 1
             continue
         label = labels.get(cells["class"])
+        agreed = not cells["class"] or (label in dataset.foreground and label not in dataset.tags(ids[row]))
+        if agreed and denies(cells):
+            continue
         fault = fault_of(cells, label, dataset, ids[row])
         if fault:
             found.faults.append(f"line {number}: {fault}")

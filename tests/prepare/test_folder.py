@@ -173,8 +173,8 @@ def test_a_class_without_a_tag_is_found_without_masks(folder, folder_params, pre
 @pytest.mark.parametrize(
     "text",
     [
-        "id,class,size\na,round thing,0.25\nb,box,12%\nb,round thing,0\nc,1,.5\nc,2,1e-3\n",
-        "a,1,25\nb,2,5\nc,1,1\nc,2,2\nunused,1,3\n",
+        "image,class,fraction\na,round thing,0.25\nb,box,.12\nb,round thing,0\nc,1,.5\nc,2,1e-3\n",
+        "Image, Class ,seconds,Percent\na,1,9,25\nb,2,9,5\nc,1,9,1\nc,2,9,2\nunused,unicorn,9,3\n",
     ],
 )
 def test_tags_are_the_classes_that_have_a_size(folder, folder_params, prepared, text):
@@ -185,19 +185,27 @@ def test_tags_are_the_classes_that_have_a_size(folder, folder_params, prepared, 
 
 
 def test_an_image_without_objects_is_a_row_of_its_id(folder, folder_params, prepared):
-    (folder / "sizes.csv").write_text("a,1,0.2\na,2,0.1\nb\nc,,\n")
+    (folder / "sizes.csv").write_text("image,class,fraction\na,1,0.2\na,2,0.1\nb\nc,,\n")
     dataset = prepared(folder, folder_params(tags="sizes"))
     assert [dataset.tags(i).tolist() for i in "abc"] == [[1, 2], [], []]
 
 
 def test_bad_sizes(folder, folder_params, prepared):
-    (folder / "sizes.csv").write_text("a,1,-0.2\nb,unicorn,0.3\nb,2,much\nb,2\n")
+    lines = ["image,class,fraction", "a,1,-0.2", "b,unicorn,0.3", "b,2,much", "b,2", "b,,0.1"]
+    (folder / "sizes.csv").write_text("\n".join(lines))
     message = prepared.fault(folder, folder_params(tags="sizes"))
     for line in (
-        "sizes.csv line 1: a row is an id, a class and its size",
-        "sizes.csv line 2: unknown class unicorn of image b; known are round thing, box, or 1 to 2",
-        "sizes.csv line 3: a row is",
-        "sizes.csv line 4: a row is",
+        "sizes.csv line 2: fraction must be a number not below 0, is '-0.2'",
+        "sizes.csv line 3: unknown class unicorn of image b; known are round thing, box, or 1 to 2",
+        "sizes.csv line 4: fraction must be a number not below 0, is 'much'",
+        "sizes.csv line 5: fraction must be",
+        "sizes.csv line 6: unknown class  of image b",
         "sizes.csv has no row for image c",
     ):
         assert line in message
+
+
+def test_sizes_without_a_unit(folder, folder_params, prepared):
+    (folder / "sizes.csv").write_text("a,1,0.2\n")
+    message = prepared.fault(folder, folder_params(tags="sizes"))
+    assert "sizes.csv line 1 must name the columns image, class and percent or fraction, is 'a,1,0.2'" in message

@@ -59,6 +59,17 @@ def test_sizes_that_fill_an_image_within_rounding(dataset: Dataset, tmp_path: Pa
     assert np.nansum(read_sizes(path, dataset, IDS)[0]) <= 1 + 1e-12
 
 
+def test_what_an_image_does_not_have(dataset: Dataset, tmp_path: Path) -> None:
+    """As the annotation tool writes it where every class is asked of every image."""
+    path = written(tmp_path, "image,class,percent\na,cat,25\na,dog,5\nb,cat,0\nb,dog,5\nc,dog,0.0\nc,,\n")
+    assert np.isfinite(read_sizes(path, dataset, IDS)).sum() == 3
+    path = written(tmp_path, "image,class,percent\na,cat,0\nb,,5\nb,bird,0\n")
+    with pytest.raises(
+        Fault, match=r"(?s)3 faults.*line 3: no class ''.*line 4: no class 'bird'.*line 2: percent must"
+    ):
+        read_sizes(path, dataset, IDS)
+
+
 def test_more_than_the_image_is_scaled_down_and_said(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
