@@ -9,7 +9,9 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from stages.check.datasets import DataSet
 from stages.check.methods import Methods
 from stages.check.recipes import Recipe
-from stages.check.section import Count, Name, NotNegative, Positive, Section, Seed, Share, Text, broken
+from stages.check.section import Count, Name, Section, Seed, Share, Text, broken
+
+LEAST_BOUND = 1e-6  # of the image: sizes have to stay positive in float32
 
 
 def is_number(value: Any) -> bool:
@@ -20,8 +22,8 @@ def is_number(value: Any) -> bool:
 def is_fill(value: Any) -> Any:
     """A rate, or one for each class."""
     rates = list(value.values()) if isinstance(value, dict) else [value]
-    if not rates or not all(is_number(rate) and 0 < rate <= 1 for rate in rates):
-        raise broken("must be a number > 0 and <= 1, or a table of such a number for each class")
+    if not rates or not all(is_number(rate) and 0.001 <= rate <= 1 for rate in rates):
+        raise broken("must be a number >= 0.001 and <= 1, or a table of such a number for each class")
     return value
 
 
@@ -30,10 +32,10 @@ def is_bins(value: Any) -> Any:
     bounds = value if isinstance(value, list) else []
     if value != "none" and not (
         bounds
-        and all(is_number(bound) and 0 < bound < 1 for bound in bounds)
+        and all(is_number(bound) and LEAST_BOUND <= bound < 1 for bound in bounds)
         and all(low < high for low, high in zip(bounds, bounds[1:], strict=False))
     ):
-        raise broken("must be none or a list of increasing numbers > 0 and < 1")
+        raise broken("must be none or a list of increasing numbers >= 1e-6 and < 1")
     return value
 
 
@@ -45,12 +47,12 @@ class SizeTargets(Section):
     missing: Literal["tags", "class_mean", "image_tags"]
     fill: Annotated[Any, AfterValidator(is_fill)]
     corruption: Literal["none", "relative_gaussian", "lognormal", "human", "quantised", "biased", "swapped", "missing"]
-    sigma: NotNegative
+    sigma: Annotated[float, Field(ge=0, le=10)]
     renormalise: Literal["background", "joint", "all"]
-    scale: NotNegative
-    step: Annotated[float, Field(gt=0, le=0.5)]
+    scale: Annotated[float, Field(ge=0, le=10)]
+    step: Annotated[float, Field(ge=0.001, le=0.5)]
     bins: Annotated[Any, AfterValidator(is_bins)]
-    factor: Positive
+    factor: Annotated[float, Field(ge=0.001, le=1000)]
     share: Share
     seed: Seed
 

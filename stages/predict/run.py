@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import DecompressionBombError
 
 from stages.core.dataset import decode_rgb
 from stages.core.device import be_deterministic, device
@@ -43,16 +44,19 @@ class Pictures:
 
     folder: Path
     out: Path
+    overlay: bool = False
     faults: list[str] = field(default_factory=list)
 
     def paths(self) -> dict[str, Path]:
         """The files by name, sorted.
 
         Raises:
-            Fault: there is no such folder or no image in it, or two images would have the same label map.
+            Fault: there is no such folder or no image in it, it lies in `out`, or two images would have the same file.
         """
         if not self.folder.is_dir():
             raise Fault(f"{self.folder} is no folder")
+        if self.out == self.folder or self.out in self.folder.parents:
+            raise Fault(f"--out {self.out} holds the images, which label maps could replace; name another folder")
         found: dict[str, Path] = {}
         for path in sorted(self.folder.rglob("*")):
             if path.suffix.lower() not in SUFFIXES or self.out in path.parents or not path.is_file():
@@ -61,6 +65,10 @@ class Pictures:
             if name in found:
                 raise Fault(f"{found[name]} and {path} would have the same label map {name}.png; rename one")
             found[name] = path
+        over = [name for name in found if self.overlay and f"overlay/{name}" in found]
+        if over:
+            faults = [f"{found[name]}, and the label map of {found[f'overlay/{name}']}" for name in over]
+            raise combine("--overlay: the drawing of an image would be the same file as a label map; rename", faults)
         if not found:
             raise Fault(f"{self.folder} holds no image ({', '.join(suffix[1:] for suffix in SUFFIXES)})")
         return found
@@ -72,7 +80,7 @@ class Pictures:
         for name, path in paths.items():
             try:
                 image = decode_rgb(path.read_bytes())
-            except (OSError, ValueError, SyntaxError) as error:
+            except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
                 self.faults.append(f"{path}: {error}")
                 continue
             planes = torch.from_numpy(image).permute(2, 0, 1)[None]
@@ -111,7 +119,7 @@ def segment_folder(model: dict[str, Any], images: Path, out: Path, recipe: Param
     Raises:
         Fault: there are no images; or some cannot be read, and then all others have been written.
     """
-    pictures = Pictures(images, out)
+    pictures = Pictures(images, out, overlay)
     paths = pictures.paths()
     network, _ = build(model, recipe.model)
     network.eval().to(device())

@@ -1,7 +1,8 @@
 """What the CSV files of sizes and of boxes have in common: lines that name an image and a class of it.
 
 image is the image's id, or its file's name, whose ending is then left out; class is the name of the class, or its
-label. Lines about images that are not trained on are counted and otherwise ignored.
+label. Lines about images that are not trained on are counted and otherwise ignored; a size of 0 for a class that the
+image is not tagged with says nothing but that, and is left out.
 """
 
 from __future__ import annotations
@@ -88,9 +89,9 @@ def read_lines(
         if agreed and denies(cells):
             continue
         fault = fault_of(cells, label, dataset, ids[row])
-        if fault:
+        if fault and not says_absent(cells, label, dataset, ids[row]):
             found.faults.append(f"line {number}: {fault}")
-        else:
+        elif not fault:
             found.good.append(Line(number, row, label, cells))
     return found
 
@@ -129,6 +130,12 @@ def fault_of(cells: dict[str, str], label: int | None, dataset: Dataset, image_i
     if label not in dataset.tags(image_id):
         return f"image {image_id} is not tagged {dataset.info.classes[label]!r}"
     return ""
+
+
+def says_absent(cells: dict[str, str], label: int | None, dataset: Dataset, image_id: str) -> bool:
+    """Whether a line gives the size 0 to a class that the image is not tagged with."""
+    sizes = [number_of(cells[name]) for name in ("percent", "fraction") if name in cells]
+    return label in dataset.foreground and label not in dataset.tags(image_id) and sizes == [0]
 
 
 def without_ending(name: str) -> str:

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.experiment import flatten
-from stages.track.ledger import Row
+from stages.track.ledger import Row, portable
 
 NO_RESULT = ("source",)  # where the raw data lie on this machine
 
@@ -100,11 +100,12 @@ def split_changes(changes: str) -> list[str]:
 
 
 def value_of(text: str) -> Any:
-    """A value as YAML reads it; the text itself where it is no YAML."""
+    """A value as YAML reads it, the text itself where it is no YAML; an absolute path is shortened as in the ledger."""
     try:
-        return YAML(typ="safe").load(text)
+        value = YAML(typ="safe").load(text)
     except YAMLError:
-        return text
+        value = text
+    return portable(value) if isinstance(value, str) else value
 
 
 def essential(changes: str, defaults: Mapping[str, Any]) -> dict[str, Any]:

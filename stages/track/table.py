@@ -17,6 +17,7 @@ from pathlib import Path
 
 from stages.core.faults import Fault
 from stages.core.files import atomic
+from stages.track.curve_points import split_changes
 from stages.track.intervals import differences, half_interval
 from stages.track.ledger import FILE, Row, gather
 
@@ -81,8 +82,8 @@ def scores(group: Group) -> dict[str, float]:
 
 def command(dataset: str, method: str, params: str) -> str:
     """What `dvc exp run` was given, without the seed."""
-    changes = [f"dataset={dataset}", f"method={method}", *params.split()]
-    quoted = (f"'{change}'" if "{" in change else change for change in changes)  # a shell would take braces apart
+    changes = [f"dataset={dataset}", f"method={method}", *split_changes(params)]
+    quoted = (f"'{change}'" if {"{", " "} & {*change} else change for change in changes)  # a shell would part them
     return "`" + " ".join(f"-S {change}" for change in quoted) + "`"
 
 

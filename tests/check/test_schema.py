@@ -174,23 +174,27 @@ LINES = [
         "'swapped' or 'missing', is 'laplace'",
     ),
     ({"size_targets.scale": -1}, "size_targets.scale: must be >= 0, is -1"),
-    ({"size_targets.step": 0}, "size_targets.step: must be > 0, is 0"),
+    ({"size_targets.scale": 1000}, "size_targets.scale: must be <= 10, is 1000"),
+    ({"size_targets.sigma": 1e308}, "size_targets.sigma: must be <= 10, is 1e+308"),
+    ({"size_targets.step": 1e-310}, "size_targets.step: must be >= 0.001, is 1e-310"),
     ({"size_targets.step": 5}, "size_targets.step: must be <= 0.5, is 5"),
-    ({"size_targets.factor": 0}, "size_targets.factor: must be > 0, is 0"),
+    ({"size_targets.factor": 0}, "size_targets.factor: must be >= 0.001, is 0"),
+    ({"size_targets.factor": 1e308}, "size_targets.factor: must be <= 1000, is 1e+308"),
     ({"size_targets.share": 1.1}, "size_targets.share: must be <= 1, is 1.1"),
     *(
         (
             {"size_targets.fill": fill},
-            "size_targets.fill: must be a number > 0 and <= 1, or a table of such a number for each class, is " + shown,
+            "size_targets.fill: must be a number >= 0.001 and <= 1, or a table of such a number for each class, is "
+            + shown,
         )
-        for fill, shown in [(0, "0"), (1.5, "1.5"), (True, "true"), ("x", "'x'"), ({}, "a section")]
+        for fill, shown in [(0, "0"), (1e-300, "1e-300"), (1.5, "1.5"), (True, "true"), ("x", "'x'"), ({}, "a section")]
     ),
     *(
         (
             {"size_targets.bins": bins},
-            f"size_targets.bins: must be none or a list of increasing numbers > 0 and < 1, is {bins!r}",
+            f"size_targets.bins: must be none or a list of increasing numbers >= 1e-6 and < 1, is {bins!r}",
         )
-        for bins in ([], [0.2, 0.1], [0.1, 1], [0.1, 0.1], ["a"], 0.1, "all")
+        for bins in ([], [0.2, 0.1], [0.1, 1], [1e-300, 0.5], [0.1, 0.1], ["a"], 0.1, "all")
     ),
     # keys
     (

@@ -1,5 +1,6 @@
 """Anybody's pictures through a model: the label maps of the pipeline, and a clear word about what cannot be read."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,26 @@ def test_images_that_cannot_be_read_are_named_when_all_others_are_done(model, im
     with pytest.raises(Fault, match="(?s)3 images are done, these cannot be read.*broken.jpg.*cut.png"):
         run.segment_folder(model, images, tmp_path / "out", RECIPES["plain"])
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "a.png", "b.png"]
+
+
+def test_a_picture_of_a_billion_pixels_is_named_and_not_unpacked(model, images, tmp_path):
+    huge = bytearray((images / "a.png").read_bytes())
+    huge[16:24] = (40_000).to_bytes(4) * 2  # its width and height
+    huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4)
+    (images / "aa.png").write_bytes(huge)
+    with pytest.raises(Fault, match=r"(?s)3 images are done, these cannot be read.*aa.png: .*1600000000 pixels"):
+        run.segment_folder(model, images, tmp_path / "out", RECIPES["plain"])
+
+
+def test_nothing_is_written_over_an_image_or_over_a_label_map(model, images, tmp_path):
+    for out in (images, tmp_path):
+        with pytest.raises(Fault, match="holds the images, which label maps could replace"):
+            run.segment_folder(model, images, out, RECIPES["plain"])
+    (images / "more").rename(images / "overlay")
+    with pytest.raises(Fault, match=r"images/a.png, and the label map of .*images/overlay/a.png"):
+        run.segment_folder(model, images, tmp_path / "out", RECIPES["plain"], overlay=True)
+    assert not (tmp_path / "out").exists()
+    assert run.segment_folder(model, images, tmp_path / "out", RECIPES["plain"]) == 3
 
 
 def test_what_a_person_can_get_wrong(model, images, tmp_path, monkeypatch):

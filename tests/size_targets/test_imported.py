@@ -81,6 +81,15 @@ def test_more_than_the_image_is_scaled_down_and_said(
     assert "most those of a with 110 %" in said
 
 
+def test_a_size_of_0_for_a_class_without_tag_agrees_with_the_tags(dataset: Dataset, tmp_path: Path) -> None:
+    """People who are asked about every image say so of those without the class."""
+    path = written(tmp_path, "image,class,percent,seconds\na,cat,25,9\nb,cat,0,2\nc,cat,0.0,3\n")
+    assert np.argwhere(np.isfinite(read_sizes(path, dataset, IDS))).tolist() == [[0, 1]]
+    for line in ("b,dog,0,2", "b,background,0,2", "b,bird,0,2", "b,cat,,2"):
+        with pytest.raises(Fault, match="line 2"):
+            read_sizes(written(tmp_path, f"image,class,percent,seconds\n{line}\na,cat,25,9\n"), dataset, IDS)
+
+
 def test_all_faults_at_once(dataset: Dataset, tmp_path: Path) -> None:
     lines = [
         "image,class,percent",

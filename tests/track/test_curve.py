@@ -68,6 +68,13 @@ def test_a_list_and_a_default_that_is_said_again():
     assert essential("+a.b=1 source=/x y", {}) == {"a.b": 1}
 
 
+def test_a_file_is_known_by_its_name_as_in_the_table():
+    people = Point("human", "cats", "size_target", ("size_targets.source=file", "size_file=/data/here/cats.csv"))
+    there = row("size_file=.../cats.csv size_targets.source=file")
+    assert list(rows_of(people, "shapes", [there], PARAMS)) == [0]
+    assert rows_of(people, "shapes", [row("size_file=.../dogs.csv size_targets.source=file")], PARAMS) == {}
+
+
 def test_the_newest_row_of_a_seed_counts_and_seeds_are_in_order():
     rows = [row(seed=2, miou="0.1"), row(seed=0, miou="0.2"), row(seed=2, miou="0.3")]
     assert {seed: found["miou"] for seed, found in rows_of(EXACT, "shapes", rows, PARAMS).items()} == {

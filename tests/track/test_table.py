@@ -92,6 +92,11 @@ def test_a_section_is_quoted_for_the_shell():
     assert text == "`-S dataset=tiny -S method=full -S 'a={b:1,c:[2,3]}' -S d=4`"
 
 
+def test_a_value_with_a_space_is_one_word():
+    text = table.command("tiny", "full", "source=.../my data d=4")
+    assert text == "`-S dataset=tiny -S method=full -S 'source=.../my data' -S d=4`"
+
+
 def test_an_experiment_without_the_metric_comes_last():
     rows = [row("tags", 0, ""), row("full", 0, 0.0)]
     assert [line.split("|")[1].strip() for line in table.table(rows, "tiny").splitlines()[2:]] == ["full", "tags"]

@@ -56,7 +56,10 @@ class AnswerFile:
 
     def _parse(self, text: str, blank: bool) -> bool:
         """Fills `answers`; whether the file should be written anew."""
-        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+        try:
+            header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+        except csv.Error as error:
+            raise Fault(f"{self.path} is no CSV file ({error}), so name another --out") from None
         if tuple(header) != COLUMNS:
             raise Fault(
                 f"{self.path} has the columns {','.join(header) or '(none)'} and not {','.join(COLUMNS)}; "

@@ -41,7 +41,7 @@ async function send() {
     } catch {
       trouble = "The program in the terminal does not answer.";
     }
-    if (reply && reply.status < 500) {
+    if (reply && (reply.status === 200 || reply.status === 422)) { // saved, or judged; else the answer is kept
       outbox.shift();
       if (trouble) {
         trouble = "";

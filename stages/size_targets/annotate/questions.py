@@ -59,7 +59,7 @@ def find_images(folder: Path, ids: Collection[str] | None = None) -> tuple[Label
     ids: the only ones to look at.
 
     Raises:
-        Fault: there are none, two have one id, or some cannot be read, all listed.
+        Fault: there are none, two have one id, some cannot be read or have a name that is no UTF-8 text, all listed.
     """
     files = find_maps(folder, None if ids is None else set(ids), SUFFIXES)
     if files.twice:
@@ -67,7 +67,10 @@ def find_images(folder: Path, ids: Collection[str] | None = None) -> tuple[Label
     pictures, faults = {}, []
     for image_id in files.members if ids is None else [name for name in files.members if name in ids]:
         try:
+            image_id.encode()  # else its answer could not be written
             pictures[image_id] = picture_of(files, image_id)
+        except UnicodeEncodeError:
+            faults.append(f"{files.members[image_id]!a}: the name is no UTF-8 text; rename it")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             reason = "no permission to read it" if isinstance(error, PermissionError) else error
             faults.append(f"{files.members[image_id]}: {reason}")
@@ -129,7 +132,11 @@ def read_tags(path: Path, class_list: Sequence[str], chosen: Sequence[str] = ())
     tags: dict[str, list[str]] = {}
     faults = []
     for number, line in enumerate(lines, 1):
-        cells = [cell.strip() for cell in (next(csv.reader([line])) if "," in line else line.split())]
+        try:
+            cells = [cell.strip() for cell in (next(csv.reader([line])) if "," in line else line.split())]
+        except csv.Error as error:
+            faults.append(f"line {number}: {error}")
+            continue
         if not any(cells) or (number == 1 and cells[0] in ("id", "image")):
             continue
         names = [part for cell in cells[1:] for part in ([cell] if cell in known else re.split(r"[\s;]+", cell))]

@@ -103,6 +103,13 @@ def test_a_file_of_something_else_is_refused_and_kept(tmp_path, text):
     assert path.read_text() == text
 
 
+def test_a_cell_without_end_is_a_fault(tmp_path):
+    path = tmp_path / "sizes.csv"
+    path.write_text(HEADER + "x" * 200_000 + "\n")
+    with pytest.raises(Fault, match="is no CSV file .field larger"):
+        AnswerFile(path)
+
+
 def test_all_rows_that_are_no_answers_are_named(tmp_path):
     path = tmp_path / "sizes.csv"
     rows = ["a,cat,101,1", "b,cat,-1,1", "c,cat,nan,1", "d,cat,,1", "e,cat,1,-1", "f,cat,1,inf", "g,cat,1", "h,c,1,1,1"]

@@ -168,15 +168,15 @@ def test_training_shows_true_sizes_and_the_real_phase_does_not(browser, folder):
     assert set(answers(out).values()) == {8}
 
 
-def test_what_cannot_be_saved_is_kept_and_said(browser, folder):
+@pytest.mark.parametrize("away", ["Promise.reject()", "real('../token-of-another-run/answer', a[1])"])
+def test_what_cannot_be_saved_is_kept_and_said(browser, folder, away):
     """The program is away for a moment: the page takes no further answer, and sends the one that it has."""
     out = folder / "sizes.csv"
     with running(out, "--images", folder / "images", "--classes", "cat") as url:
         begin(browser, url)
         wait_for(browser, "a")
         browser.run(
-            "window.real = window.fetch; window.fetch = (...a) => window.away ? Promise.reject() : real(...a);"
-            "window.away = true"
+            f"window.real = window.fetch; window.fetch = (...a) => window.away ? {away} : real(...a);window.away = true"
         )
         browser.press(*"10", "Enter")
         browser.wait(lambda: "Not saved yet" in browser.text("#message"))

@@ -1,5 +1,7 @@
 """Which pairs are asked, in which order, and what a person is told about wrong input."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,6 +41,13 @@ def test_all_images_that_cannot_be_read_are_named(folder, monkeypatch):
         assert text in str(fault.value)
 
 
+def test_a_name_that_no_file_of_answers_can_hold_is_a_fault(folder):
+    (folder / "images" / os.fsdecode(b"caf\xe9.png")).write_bytes((folder / "images/a.png").read_bytes())
+    with pytest.raises(Fault, match="udce9.png': the name is no UTF-8 text; rename it") as fault:
+        questions.find_images(folder / "images")
+    str(fault.value).encode()
+
+
 def test_no_images_no_folder_and_two_of_one_id_are_faults(folder):
     (folder / "empty").mkdir()
     with pytest.raises(Fault, match="holds no"):
@@ -70,6 +79,9 @@ def test_wrong_tags_are_named_at_once(folder):
         questions.read_tags(folder / "tags.csv", CLASSES)
     with pytest.raises(Fault, match="cannot be read"):
         questions.read_tags(folder / "none.csv", CLASSES)
+    (folder / "tags.csv").write_text("a,cat\nb," + 200_000 * "c" + "\n")
+    with pytest.raises(Fault, match="line 2: field larger"):
+        questions.read_tags(folder / "tags.csv", CLASSES)
 
 
 def test_classes_are_asked_one_after_the_other_and_only_where_tagged(folder):

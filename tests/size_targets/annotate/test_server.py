@@ -197,6 +197,17 @@ def test_an_image_that_disappeared_is_an_error_of_that_image(server, folder):
     assert ask(server, "session")[0] == 200
 
 
+@pytest.mark.parametrize(("error", "shown"), [(BrokenPipeError, False), (ZeroDivisionError, True)])
+def test_a_defect_is_shown_in_the_terminal_and_a_browser_that_leaves_is_not(server, monkeypatch, capsys, error, shown):
+    def broken():
+        raise error
+
+    monkeypatch.setattr(server.session, "describe", broken)
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(server, "session")
+    assert (error.__name__ in capsys.readouterr().err) == shown
+
+
 def test_many_answers_at_once_all_arrive(server):
     threads = [
         threading.Thread(
