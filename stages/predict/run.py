@@ -5,7 +5,8 @@ python -m stages.predict.run --model models/shapes/segmenter.pt --images FOLDER 
 It writes OUT/NAME.png, an indexed PNG of the image's size with the colours of the data set that the model learnt from,
 OUT/classes.txt (line n names label n, from 0), and with --overlay also OUT/overlay/NAME.png, the labels over the
 picture. Scales, flips and dense CRF are those of that data set's recipe in params.yaml; --plain takes one pass and no
-CRF. An image that cannot be read is named in the end (exit code 1), when all others are done.
+CRF. An image that cannot be read is named in the end (exit code 1), when all others are done. A photograph that its
+camera marked as turned is segmented, and its label map stored, upright, as viewers show it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from PIL.Image import DecompressionBombError
 
-from stages.core.dataset import decode_rgb
 from stages.core.device import be_deterministic, device
 from stages.core.faults import Fault, combine
 from stages.core.files import atomic, encode_png
@@ -79,13 +80,26 @@ class Pictures:
         """Each image's name, the image (H, W, 3) uint8 and its class probabilities (K, H, W) float32."""
         for name, path in paths.items():
             try:
-                image = decode_rgb(path.read_bytes())
+                image = upright(path)
             except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
                 self.faults.append(f"{path}: {error}")
                 continue
             planes = torch.from_numpy(image).permute(2, 0, 1)[None]
             with torch.inference_mode():
                 yield name, image, average_softmax(network, planes, recipe.scales, recipe.flip)[0].cpu().numpy()
+
+
+def upright(path: Path) -> np.ndarray:
+    """The image as a viewer shows it, (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: it has more than 8 bits a channel, which RGB would cut off.
+        OSError, SyntaxError, DecompressionBombError: it cannot be decoded.
+    """
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"it has more than 8 bits a pixel ({image.mode}); convert it to 8 bits first")
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 class Draw:

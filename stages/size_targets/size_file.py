@@ -89,9 +89,9 @@ def read_lines(
         if agreed and denies(cells):
             continue
         fault = fault_of(cells, label, dataset, ids[row])
-        if fault and not says_absent(cells, label, dataset, ids[row]):
+        if fault:
             found.faults.append(f"line {number}: {fault}")
-        elif not fault:
+        else:
             found.good.append(Line(number, row, label, cells))
     return found
 
@@ -130,12 +130,6 @@ def fault_of(cells: dict[str, str], label: int | None, dataset: Dataset, image_i
     if label not in dataset.tags(image_id):
         return f"image {image_id} is not tagged {dataset.info.classes[label]!r}"
     return ""
-
-
-def says_absent(cells: dict[str, str], label: int | None, dataset: Dataset, image_id: str) -> bool:
-    """Whether a line gives the size 0 to a class that the image is not tagged with."""
-    sizes = [number_of(cells[name]) for name in ("percent", "fraction") if name in cells]
-    return label in dataset.foreground and label not in dataset.tags(image_id) and sizes == [0]
 
 
 def without_ending(name: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
@@ -36,6 +37,7 @@ def model(tiny_dataset):
         "dataset": "tiny",
         "classes": info.classes,
         "palette": info.palette,
+        "background": True,
         "made_of": {},
     }
 
@@ -112,6 +114,23 @@ def test_nothing_is_written_over_an_image_or_over_a_label_map(model, images, tmp
         run.segment_folder(model, images, tmp_path / "out", RECIPES["plain"], overlay=True)
     assert not (tmp_path / "out").exists()
     assert run.segment_folder(model, images, tmp_path / "out", RECIPES["plain"]) == 3
+
+
+def test_a_turned_photograph_is_segmented_as_viewers_show_it(model, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 40, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown a quarter turn clockwise
+    picture.save(folder / "turned.jpg", exif=exif)
+    run.segment_folder(model, folder, tmp_path / "out", RECIPES["plain"])
+    assert decode_image((tmp_path / "out" / "turned.png").read_bytes()).shape == (40, 24)
+
+
+def test_an_image_of_more_than_8_bits_is_refused(model, images, tmp_path):
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(images / "deep.png")
+    with pytest.raises(Fault, match="3 images are done.*(?s:.*)deep.png: it has more than 8 bits"):
+        run.segment_folder(model, images, tmp_path / "out", RECIPES["plain"])
 
 
 def test_what_a_person_can_get_wrong(model, images, tmp_path, monkeypatch):

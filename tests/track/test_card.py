@@ -17,6 +17,9 @@ MODEL = {
     "architecture": "fcn_skip",
     "encoder": "slim_resnet10",
     "output_stride": 8,
+    "num_classes": 2,
+    "background": True,
+    "palette": (),
     "state": {},
     "best": {"epoch": 3, "score": 0.5, "state": {}},
     "dataset": "shapes",
@@ -134,6 +137,7 @@ def test_mlflow_adds_time_memory_and_machine_of_the_run_that_trained(workspace):
         (b"", "not a model that can be read safely"),
         (b"cos\nsystem\n(S'true'\ntR.", "not a model that can be read safely"),
         ({"state": {}}, "is no segmenter.pt of stage"),
+        ({"made_of": {}}, "is no segmenter.pt of stage"),
     ],
 )
 def test_what_is_no_segmenter_is_named(workspace, content, message):

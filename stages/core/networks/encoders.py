@@ -76,9 +76,12 @@ def read_model(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise Fault(f"{path} does not exist") from None
-    except Exception as error:  # torch, zipfile and pickle raise many kinds
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise Fault(f"{path} is not a model that can be read safely: {why}") from None
+    except Exception as error:  # torch, zipfile and pickle raise many kinds; torch's text advises what is unsafe
+        raise Fault(f"{path} is not a model that can be read safely ({type(error).__name__})") from None
+
+
+DESCRIBED = ("dataset", "classes", "background", "palette", "made_of")  # what segmenter.pt says about itself
+BUILT = ("architecture", "encoder", "output_stride", "num_classes", "state", "best")  # and what it is
 
 
 def read_segmenter(path: Path) -> dict[str, Any]:
@@ -88,6 +91,6 @@ def read_segmenter(path: Path) -> dict[str, Any]:
         Fault: see `read_model`; or it is no segmenter.
     """
     model = read_model(path)
-    if not isinstance(model, dict) or "made_of" not in model:
+    if not isinstance(model, dict) or not {*DESCRIBED, *BUILT} <= model.keys():
         raise Fault(f"{path} is no segmenter.pt of stage `segment`, or one of an older version")
     return model

@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from stages.core.faults import Fault
 from stages.core.label_files import find_maps
-from stages.core.stage import locked
 from stages.size_targets.annotate import questions
 from stages.size_targets.annotate.aids import AIDS, UNITS
 from stages.size_targets.annotate.server import Server
@@ -99,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.out = options.out.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with locked({"out": options.out}):
+        with alone(options.out):
             session = make_session(options)
             with Server(session, options.port) as server:
                 waiting = sum(session.records.holding(question.pair) is None for question in session.questions)
@@ -114,6 +117,21 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"sizewise annotate: {fault}")
     except KeyboardInterrupt:  # before the page was there
         sys.exit(130)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Holds a lock beside the file of the answers, wherever the program was started.
+
+    Raises:
+        Fault: another program writes it.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
+            yield
+    except Timeout:
+        raise Fault(f"another program is writing {out}; end it, or name another --out") from None
 
 
 def serve(server: Server) -> None:

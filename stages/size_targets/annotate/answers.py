@@ -65,15 +65,13 @@ class AnswerFile:
                 f"{self.path} has the columns {','.join(header) or '(none)'} and not {','.join(COLUMNS)}; "
                 "it is no file of this tool, so name another --out"
             )
-        cut_off = not text.endswith("\n")
+        cut_off = bool(rows) and not text.endswith("\n")
         faults = []
-        for number, row in enumerate(rows, 2):
+        for number, row in enumerate(rows[:-1] if cut_off else rows, 2):
             try:
                 image, name, percent, seconds = row
                 self.answers[image, name] = Answer(number_in(percent, 100, blank), number_in(seconds, math.inf))
             except ValueError:
-                if cut_off and number == len(rows) + 1:
-                    break
                 faults.append(f"row {number}: {','.join(row)}")
         if faults:
             raise combine(f"{self.path} has rows that are no answers ({','.join(COLUMNS)}); mend or remove", faults)

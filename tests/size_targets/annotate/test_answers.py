@@ -54,8 +54,7 @@ def test_a_line_that_a_crash_cut_off_spoils_nothing(tmp_path, cut):
     assert file.answers[("a", "cat")] == Answer(1, 2)
     file.put(("c", "cat"), Answer(7, 8))
     assert ("c", "cat") in AnswerFile(path).answers
-    assert set(file.answers) <= {("a", "cat"), ("b", "cat"), ("c", "cat")}
-    assert ("b", "cat") not in file.answers or file.answers[("b", "cat")] == Answer(3, 4)
+    assert ("b", "cat") not in file.answers  # its seconds, or its percent, may have lost digits
 
 
 def test_a_full_disk_leaves_the_file_and_the_answers_as_they_were(tmp_path, monkeypatch):

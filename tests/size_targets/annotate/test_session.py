@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image, ImageOps
 
 from stages.core.faults import Fault
-from stages.core.stage import locked
 from stages.size_targets.annotate.__main__ import find_class_list, main, make_session, parse
 from stages.size_targets.annotate.questions import ORIENTATION
 from stages.size_targets.annotate.session import Refused
@@ -173,8 +173,8 @@ def test_a_wrong_command_line_is_one_clear_line_and_exit_code_1(folder, monkeypa
 def test_two_programs_do_not_write_one_file(folder, monkeypatch):
     monkeypatch.chdir(folder)
     with (
-        locked({"out": folder / "sizes.csv"}),
-        pytest.raises(SystemExit, match="another process is writing .*sizes.csv"),
+        FileLock(folder / ".sizes.csv.lock"),
+        pytest.raises(SystemExit, match="another program is writing .*sizes.csv"),
     ):
         main(["--images", "images", "--classes", "cat"])
     assert not (folder / "sizes.csv").exists()
