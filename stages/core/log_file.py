@@ -180,6 +180,7 @@ def now() -> str:
 
 
 def memory() -> str:
-    """The largest memory of this process, and of the largest of its worker processes where there were any."""
-    own, workers = (resource.getrusage(who).ru_maxrss / 1e3 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return f"at most {own:.0f} MB" + (f", {workers:.0f} MB in a worker process" if workers else "")
+    """The largest memory of this process, and of the largest of its child processes where there were any."""
+    both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    own, children = (resource.getrusage(who).ru_maxrss / 1e3 for who in both)
+    return f"at most {own:.0f} MB" + (f", {children:.0f} MB in a child process" if children else "")

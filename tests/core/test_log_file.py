@@ -111,7 +111,7 @@ def test_the_failure_of_a_worker_process_is_logged(project):
     assert code == 1
     assert "    return 1 / number" in [line.rstrip() for line in lines]
     assert lines[-1] == "ZeroDivisionError: division by zero"
-    assert re.search(r"at most \d+ MB, \d+ MB in a worker process$", last)
+    assert re.search(r"at most \d+ MB, \d+ MB in a child process$", last)
 
 
 def test_a_run_that_is_ended_or_killed(project):
