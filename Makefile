@@ -41,9 +41,10 @@ table: .venv/installed ## result tables of README.md from metrics/experiments.cs
 curve: .venv/installed ## runs what is missing of the curve of `shapes`, and draws it
 	python -m stages.track.curve all --dataset shapes
 
-verify: .venv/installed ## whether the committed results belong to the committed code and params
+verify: .venv/installed ## whether the committed results belong to the committed code and params, every byte read again
 	dvc status
 	dvc repro --dry --allow-missing
+	python -m stages.track.verify
 
 ui: .venv/installed ## MLflow in the browser, on this machine only
 	@test -f .mlflow/mlflow.db || { echo "there are no runs yet: make repro writes the first"; exit 1; }

@@ -16,9 +16,10 @@ from filelock import FileLock, Timeout
 
 from stages.core.faults import Fault
 from stages.core.lifetime import die_with_parent
+from stages.core.log_file import logged
 from stages.core.params import Params, freeze, interpolate, look_up, read_yaml
 
-SCRATCH = Path(".scratch")  # locks and checkpoints: never an out, never tracked
+SCRATCH = Path(".scratch")  # locks, logs and checkpoints: never an out, never tracked
 
 
 class Declared(dict[str, Any]):
@@ -129,10 +130,16 @@ def run(name: str, work: Callable[[Stage], None]) -> None:
     """Runs `work` as the command of stage `name` and ends the process with an honest exit code.
 
     A Fault is printed as one message without a traceback (exit code 1), as is a full disk; Ctrl-C ends with 130. Any
-    other exception is a defect of ours and keeps its traceback.
+    other exception is a defect of ours and keeps its traceback. What it prints also goes to a file, see `log_file`.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     die_with_parent()
+    with logged(SCRATCH / "logs", name):
+        attempt(name, work)
+
+
+def attempt(name: str, work: Callable[[Stage], None]) -> None:
+    """The part of `run` whose failures are told to a person."""
     try:
         stage = load(name)
         with locked(stage.outs):

@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stages.core.faults import Fault
-from stages.core.files import decode_image, write_zip
+from stages.core.files import decode_image, encode_png, write_zip
 from stages.core.label_files import find_maps
 from stages.predict.export import export, main
+from stages.prepare.palette import voc_palette
 
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 0, 200), *((0, 0, 0),) * 253)
 SPLITS = {"train": ["2007/a", "b"], "val": ["b", "c"]}
@@ -86,3 +88,57 @@ def test_the_command_finds_the_predictions_of_params_yaml(predictions, tmp_path,
     assert capsys.readouterr().out == f"2 label maps in {tmp_path / 'masks'}\n"
     with pytest.raises(SystemExit, match="sizewise export: .* not empty"):
         main(["--out", "masks"])
+
+
+@pytest.fixture
+def voc(tmp_path, monkeypatch):
+    """A folder with predictions of the splits val and test."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("dataset: voc12\n")
+    (tmp_path / "dvc.yaml").write_text('stages: {predict: {outs: ["${dataset}/predictions.zip"]}}\n')
+
+    def write(maps):
+        with write_zip(tmp_path / "voc12/predictions.zip") as archive:
+            archive.text("predict.json", json.dumps({"splits": {"val": ["2007_1"], "test": list(maps)}}))
+            for image_id, labels in maps.items():
+                archive.png(f"masks/{image_id}.png", labels, voc_palette() if labels.ndim == 2 else None)
+
+    return write
+
+
+def test_the_layout_of_vocs_server(voc, tmp_path, capsys):
+    maps = {"2007_1": np.full((3, 4), 20, np.uint8), "2008_2": np.zeros((5, 2), np.uint8)}
+    voc(maps)
+    main(["--out", "out", "--voc"])
+    assert files(tmp_path / "out") == [f"results/VOC2012/Segmentation/comp6_test_cls/{name}.png" for name in maps]
+    assert capsys.readouterr().out.startswith("2 label maps in ")
+    for name, labels in maps.items():
+        with Image.open(tmp_path / f"out/results/VOC2012/Segmentation/comp6_test_cls/{name}.png") as image:
+            assert image.mode == "P"
+            np.testing.assert_array_equal(np.array(image), labels)
+            colour = image.convert("RGB").getpixel((0, 0))
+        assert colour == ((0, 64, 128) if labels.max() else (0, 0, 0))  # tvmonitor and background of VOC
+    main(["--out", "out", "--voc", "--split", "val", "--competition", "comp5"])
+    assert "results/VOC2012/Segmentation/comp5_val_cls/2007_1.png" in files(tmp_path / "out")
+
+
+def test_what_vocs_server_would_refuse_is_named(voc, tmp_path):
+    full = np.full((3, 4), 255, np.uint8)
+    voc({"a": full, "b": np.zeros((3, 4), np.uint8), "c": full // 12, "d": np.zeros((3, 4, 3), np.uint8)})
+    with pytest.raises(SystemExit, match=r"labels 0 to 20 \(3 faults\):\n  - a: label 255\n  - c: label 21\n  - d: "):
+        main(["--out", "out", "--voc"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_label_maps_of_anybodys_pictures_in_vocs_layout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "maps/overlay").mkdir(parents=True)
+    (tmp_path / "maps/classes.txt").write_text("background\n")
+    for name in ("2008_1", "overlay/2008_1"):
+        (tmp_path / f"maps/{name}.png").write_bytes(encode_png(np.ones((2, 2), np.uint8), voc_palette()))
+    main(["--out", "out", "--voc", "--masks", "maps"])
+    assert files(tmp_path / "out") == ["results/VOC2012/Segmentation/comp6_test_cls/2008_1.png"]
+    with pytest.raises(SystemExit, match="maps/overlay/none holds no PNG"):
+        main(["--out", "other", "--voc", "--masks", "maps/overlay/none"])
+    with pytest.raises(SystemExit, match="2"):
+        main(["--out", "other", "--masks", "maps"])

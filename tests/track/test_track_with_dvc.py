@@ -78,6 +78,9 @@ def test_rows_through_repro_experiments_and_apply(repository):
 
     command("dvc", "exp", "run", "--temp", "-n", "there", "-S", "lr=0.75")
     assert table() == with_here, "a temporary experiment changed the user's workspace"
+    logs = {path: (Path(".scratch/logs") / path).read_text() for path in ("track.log", "there/track.log")}
+    assert [logs["track.log"].count(word) for word in ("started by", "experiment here: exit code 0")] == [2, 1]
+    assert logs["there/track.log"].count("experiment there: exit code 0") == 1
     command("git", "checkout", "-q", ".")
     assert table() == after_repro
 
