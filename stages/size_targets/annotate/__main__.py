@@ -124,9 +124,10 @@ def alone(out: Path) -> Iterator[None]:
     """Holds a lock beside the file of the answers, wherever the program was started.
 
     Raises:
-        Fault: another program writes it.
+        Fault: another program writes it, or its folder is not there.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if not out.parent.is_dir():
+        raise Fault(f"{out.parent} is no folder; make it or name another --out")
     try:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
             yield

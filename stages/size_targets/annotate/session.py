@@ -64,8 +64,6 @@ def open_records(out: Path, classes: Sequence[str], images: Sequence[str] | dict
     Raises:
         Fault: a file cannot be used, or holds answers about other classes or other images.
     """
-    if not out.parent.is_dir():
-        raise Fault(f"{out.parent} is no folder; make it or name another --out")
     files = [
         AnswerFile(out),
         AnswerFile(out.with_name(f"{out.stem}_training.csv")),
