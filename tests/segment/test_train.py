@@ -185,6 +185,7 @@ OPTIONS = [
     *(("size_target", {"relaxation": relaxation}) for relaxation in RELAXATIONS),
     ("size_target", {"crf": "dense_energy"}),
     ("size_target", {"seeds": "pseudo_masks"}),
+    ("size_target", {"seeds": "nested_masks"}),
     ("tags", {}),
     ("tags", {"crf": "none"}),
 ]
