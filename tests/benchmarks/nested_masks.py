@@ -14,9 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
-from ruamel.yaml import YAML
 
-from stages.core.params import Params
+from stages.core.params import Params, read_yaml
 from stages.segment.nested_masks import NestedMasks
 from stages.size_targets.corrupt import corrupt, noise
 
@@ -68,7 +67,7 @@ def line(name: str, dataset: SimpleNamespace, truth: dict, true: np.ndarray, siz
 def main() -> None:
     """Prints a table per split."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else f"{os.environ['SIZEWISE_REAL_DATA']}/acdc_png")
-    nested = YAML(typ="safe").load(Path("params.yaml"))["recipes"]["acdc_png"]["methods"]["size_target"]["nested"]
+    nested = read_yaml(Path("params.yaml"))["recipes"]["acdc_png"]["methods"]["size_target"]["nested"]
     for split in ("train", "val"):
         dataset, truth = read(folder, split)
         classes = dataset.info.classes
