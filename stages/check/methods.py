@@ -6,12 +6,13 @@ background, its name in the tuples; a test compares all of them.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from stages.check.crf import Crf
-from stages.check.section import Count, NotNegative, Positive, Section, Share, ShareBelowOne, broken
+from stages.check.section import Count, NotNegative, Positive, Section, Share, ShareBelowOne, broken, none_or
 
 WHOLE_VIEW = ("size_target", "tags")  # a crop would change the sizes that they train on, or lose a tagged class
 BACKGROUND = ("single_stage", "rrm")  # these have no meaning where label 0 is an object
@@ -59,7 +60,7 @@ class SizeTarget(CrfTerm):
     margin: Share
     t: Positive
     growth: Annotated[float, Field(ge=1)]
-    seeds: Literal["none", "pseudo_masks"]
+    seeds: Literal["none", "pseudo_masks", "nested_masks"]
 
 
 class SizeBalanced(Section):
@@ -93,11 +94,46 @@ class PseudoMaskRecipe(Smoothing, CrfWeight):
     """Cross-entropy and a CRF term."""
 
 
+def is_series(value: str) -> str:
+    """The word none, or a regular expression that names a subject and a place."""
+    if value == "none":
+        return value
+    try:
+        groups = re.compile(value).groupindex
+    except re.error as error:
+        raise broken(f"must be none or a regular expression ({error})") from None
+    if not {"subject", "place"} <= set(groups):
+        raise broken("must be none or a regular expression with the groups (?P<subject>...) and (?P<place>...)")
+    return value
+
+
+class Nested(Section):
+    """A round object in another one, see `stages.segment.nested_masks`."""
+
+    inner: str
+    outer: str
+    beside: str
+    series: Annotated[str, AfterValidator(is_series)]
+    long_side: Annotated[int, Field(ge=32)]
+    reach: Annotated[float, Field(ge=1)]
+    trust: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def names_differ(self) -> Nested:
+        """One class has one place."""
+        for key, others in (("outer", ("inner",)), ("beside", ("inner", "outer"))):
+            same = [other for other in others if getattr(self, key) == getattr(self, other)]
+            if same:
+                raise broken(f"must be another class than {same[0]}", key, getattr(self, key))
+        return self
+
+
 class SizeTargetRecipe(CrfWeight):
     """Size loss, CRF term and seeds."""
 
-    size_weight: Positive
+    size_weight: NotNegative
     seed_weight: NotNegative
+    nested: none_or(Nested)
 
 
 class Consolidation(Section):

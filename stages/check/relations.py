@@ -205,6 +205,20 @@ def task_faults(tree: Mapping[str, Any], name: str, method: str) -> Iterator[str
         yield f"recipes.{name}.methods.{method}.task_a: {rule}, is {show(share)}"
 
 
+def seed_faults(tree: Mapping[str, Any], name: str, method: str) -> Iterator[str]:
+    """Nested masks have a recipe, and a background to lie in; without seeds something else is learnt from."""
+    seeds, recipe = part(tree, "methods", method, "seeds"), section(tree, "recipes", name, "methods", method)
+    if seeds == "none" and recipe.get("size_weight") == 0:
+        yield f"recipes.{name}.methods.{method}.size_weight: must be > 0 where methods.{method}.seeds is none, is 0"
+    if seeds != "nested_masks":
+        return
+    if recipe.get("nested") == "none":
+        rule = f"must be a section where methods.{method}.seeds is nested_masks, as recipes.acdc_png has it"
+        yield f"recipes.{name}.methods.{method}.nested: {rule}, is none"
+    if part(tree, "datasets", name, "background") is False:
+        yield f"methods.{method}.seeds: nested_masks need a background, which data set {name!r} lacks"
+
+
 def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:
     """The chosen data set, recipe and method go together."""
     name, method = tree.get("dataset"), tree.get("method")
@@ -217,6 +231,7 @@ def combination_faults(tree: Mapping[str, Any]) -> Iterator[str]:
             f"sizes that it trains on, is {crop}"
         )
     yield from task_faults(tree, name, method)
+    yield from seed_faults(tree, name, method)
     if part(tree, "datasets", name, "background") is not False:
         return
     if method in BACKGROUND:

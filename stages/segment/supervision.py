@@ -11,7 +11,9 @@ import numpy as np
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, read_csv
+from stages.core.params import Params
 from stages.segment.matched_masks import MatchedMasks
+from stages.segment.nested_masks import NestedMasks
 from stages.segment.resized_masks import ResizedMasks
 
 
@@ -25,13 +27,14 @@ class Sources:
 
 
 def label_maps(
-    kind: str | None, dataset: Dataset, ids: list[str], sources: Sources
+    kind: str | None, dataset: Dataset, ids: list[str], sources: Sources, recipe: Params | None = None
 ) -> Callable[[str], np.ndarray] | None:
     """A function from an image's id to its label map (H, W) uint8; None where the method reads none.
 
     kind: `masks`, `resized_masks` (see `segment.resized_masks`), `pseudo_masks`, `matched_masks` (see
-        `segment.matched_masks`) or None.
+        `segment.matched_masks`), `nested_masks` (see `segment.nested_masks`) or None.
     ids: the training images.
+    recipe: the method's, whose `nested` is the section of `nested_masks`; nothing else reads it.
 
     Raises:
         Fault: training images have no masks, or an image has no size to match.
@@ -54,6 +57,9 @@ def label_maps(
             if len(tags := dataset.tags(image_id)) and not row[tags].any():
                 raise Fault(f"{sources.size_targets} has no size for the tags of image {image_id}")
         return MatchedMasks(dataset, sources.cams, dict(zip(ids, rows, strict=True)))
+    if kind == "nested_masks":
+        rows = target_rows("sizes", dataset, ids, sources)
+        return NestedMasks(dataset, dict(zip(ids, rows, strict=True)), recipe.nested)
     return None
 
 

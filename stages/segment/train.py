@@ -67,7 +67,7 @@ def train_segmenter(
     samples = Samples(
         dataset,
         ids,
-        label_maps(labels, dataset, ids, sources),
+        label_maps(labels, dataset, ids, sources, method_recipe),
         target_rows(method.TARGETS, dataset, ids, sources),
         recipe.augment,
         seed,

@@ -58,7 +58,7 @@ recipes:
       pseudo_mask: {label_smoothing: 0.0, crf_weight: 0.03, rloss_weight: 0, loss_stride: 2, xy: 20, rgb: 15}
       size_balanced: {ewc_weight: 500, task_a: 0.5, fisher_images: all, fisher_batch: 8}
       size_target: {size_weight: 1.0, crf_weight: 1.0, rloss_weight: 2e-9, loss_stride: 2, xy: 20, rgb: 15,
-          seed_weight: 0}
+          seed_weight: 0, nested: none}
       tags: {crf_weight: 0, rloss_weight: 0, loss_stride: 1, xy: 20, rgb: 15}
       single_stage: {pretrain: 0.2, loss_stride: 4, dilations: [1, 2]}
       rrm: {classify_first: 0.0, extra_scales: [], reliable: {foreground_alpha: 4, background_alpha: 32,

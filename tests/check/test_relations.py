@@ -76,6 +76,30 @@ def test_sizes_and_crops_exclude_each_other_where_they_are_chosen(faults):
     assert faults(crop | {"method": "full"}) == []
 
 
+def test_nested_masks_have_a_recipe_and_a_background(faults, tmp_path):
+    chosen = {"methods.size_target.seeds": "nested_masks"}
+    line = (
+        "recipes.drawn.methods.size_target.nested: must be a section where methods.size_target.seeds is nested_masks, "
+        "as recipes.acdc_png has it, is none"
+    )
+    assert faults(chosen) == [line]
+    nested = {"inner": "a", "outer": "b", "beside": "c", "series": "none", "long_side": 64, "reach": 2, "trust": 0.5}
+    series = {"series": "(?P<subject>[a-z]+)_(?P<place>.*)"}
+    for section in (nested, nested | series):
+        assert faults(chosen | {"recipes.drawn.methods.size_target.nested": section}) == []
+    assert faults(chosen | {"method": "full"}) == []
+    mine = {"dataset": "mine", "source": str(tmp_path), "size_targets.renormalise": "all"}
+    needs = "methods.size_target.seeds: nested_masks need a background, which data set 'mine' lacks"
+    assert faults(chosen | mine | {"recipes.mine.methods.size_target.nested": nested}) == [needs]
+
+
+def test_something_is_learnt_from(faults):
+    weightless = {"recipes.drawn.methods.size_target.size_weight": 0}
+    line = "recipes.drawn.methods.size_target.size_weight: must be > 0 where methods.size_target.seeds is none, is 0"
+    assert faults(weightless) == [line]
+    assert faults(weightless | {"methods.size_target.seeds": "pseudo_masks"}) == []
+
+
 def test_a_data_set_without_background(faults, tmp_path, monkeypatch):
     chosen = {"dataset": "mine", "source": str(tmp_path), "method": "full"}
     line = "size_targets.renormalise: must be all for data set 'mine', which has no background, is 'background'"

@@ -7,6 +7,15 @@ import pytest
 from stages.check import networks
 from stages.check.methods import BACKGROUND, WHOLE_VIEW, Methods, RecipeMethods
 
+NESTED = {
+    "inner": "cavity",
+    "outer": "wall",
+    "beside": "none",
+    "series": "none",
+    "long_side": 64,
+    "reach": 1.6,
+    "trust": 1.0,
+}
 LINES = [
     ({"recipes.pascal.segmenter.lr": -1}, "recipes.pascal.segmenter.lr: must be > 0, is -1"),
     ({"recipes.pascal.segmenter.lr": 0}, "recipes.pascal.segmenter.lr: must be > 0, is 0"),
@@ -195,6 +204,28 @@ LINES = [
             f"size_targets.bins: must be none or a list of increasing numbers >= 1e-6 and < 1, is {bins!r}",
         )
         for bins in ([], [0.2, 0.1], [0.1, 1], [1e-300, 0.5], [0.1, 0.1], ["a"], 0.1, "all")
+    ),
+    (
+        {"recipes.drawn.methods.size_target.nested": NESTED | {"outer": "cavity"}},
+        "recipes.drawn.methods.size_target.nested.outer: must be another class than inner, is 'cavity'",
+    ),
+    (
+        {"recipes.drawn.methods.size_target.nested": NESTED | {"beside": "wall"}},
+        "recipes.drawn.methods.size_target.nested.beside: must be another class than outer, is 'wall'",
+    ),
+    (
+        {"recipes.drawn.methods.size_target.nested": NESTED | {"series": "(?P<subject>.*)"}},
+        "recipes.drawn.methods.size_target.nested.series: must be none or a regular expression with the groups "
+        "(?P<subject>...) and (?P<place>...), is '(?P<subject>.*)'",
+    ),
+    (
+        {"recipes.drawn.methods.size_target.nested": NESTED | {"series": "("}},
+        "recipes.drawn.methods.size_target.nested.series: must be none or a regular expression (missing ), "
+        "unterminated subpattern at position 0), is '('",
+    ),
+    (
+        {"recipes.drawn.methods.size_target.nested": NESTED | {"trust": 0.0}},
+        "recipes.drawn.methods.size_target.nested.trust: must be > 0, is 0.0",
     ),
     # keys
     (

@@ -8,6 +8,7 @@ import pytest
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import write_csv, write_zip
+from stages.core.params import Params
 from stages.segment.supervision import Sources, label_maps, target_rows
 
 SOURCES = Sources(Path("none"), Path("none"), Path("none"))
@@ -75,3 +76,21 @@ def test_matched_masks_have_the_target_sizes(dataset, tmp_path):
     write_csv(tmp_path / "sizes.csv", [row for row in rows if row["class"] == 0], ("id", "class", "target"))
     with pytest.raises(Fault, match="no size for the tags of image"):
         label_maps("matched_masks", dataset, ids, Sources(Path("none"), tmp_path / "cam.zip", tmp_path / "sizes.csv"))
+
+
+def test_nested_masks_read_the_sizes_and_the_section_of_the_recipe(dataset, tmp_path):
+    """The discs of the tiny data set have no ring; a ring of their size is asked for, and drawn."""
+    ids = dataset.ids("train")
+    rows = [{"id": i, "class": k, "target": v} for i in ids for k, v in ((0, 0.875), (1, 0.0625), (2, 0.0625))]
+    write_csv(tmp_path / "sizes.csv", rows, ("id", "class", "target"))
+    nested = {"inner": "disk", "outer": "square", "beside": "none", "series": "none"}
+    recipe = Params({"nested": nested | {"long_side": 32, "reach": 2.0, "trust": 1.0}})
+    sources = Sources(Path("none"), Path("none"), tmp_path / "sizes.csv")
+    found = label_maps("nested_masks", dataset, ids, sources, recipe)
+    for image_id in ids:
+        labels = found(image_id)
+        assert labels.shape == dataset.mask(image_id).shape
+        assert set(np.unique(labels)) == {0, 1, 2}
+    strange = Params({"nested": nested | {"outer": "wall", "long_side": 32, "reach": 2.0, "trust": 1.0}})
+    with pytest.raises(Fault, match="no object class 'wall'; there are square, disk"):
+        label_maps("nested_masks", dataset, ids, sources, strange)

@@ -165,6 +165,17 @@ def test_what_is_known_of_the_average_prediction_is_learnt(tiny_dataset, tmp_pat
     assert history[-1]["crf"] < history[0]["crf"]
 
 
+@pytest.mark.parametrize("size_weight", [0.0, 1.0])
+def test_nested_masks_are_learnt(tiny_dataset, tmp_path, monkeypatch, size_weight):
+    """The segmenter learns what the masks say, a disk in a ring of the square's size, be it true or not."""
+    nested = {"inner": "disk", "outer": "square", "beside": "none", "series": "none"}
+    recipe, method = METHODS["size_target"]
+    recipe = recipe | {"size_weight": size_weight, "nested": nested | {"long_side": 32, "reach": 2.0, "trust": 1.0}}
+    monkeypatch.setitem(METHODS, "size_target", (recipe, method | {"seeds": "nested_masks"}))
+    history = fit(tiny_dataset, tmp_path, "size_target", RECIPE | {"epochs": 8, "validate_every": 8})[2]
+    assert history[-1]["seeds"] < 0.7 * history[0]["seeds"]
+
+
 def test_two_runs_give_the_same_bytes(tiny_dataset, tmp_path):
     short = RECIPE | {"epochs": 2}
     states = []
@@ -185,6 +196,7 @@ OPTIONS = [
     *(("size_target", {"relaxation": relaxation}) for relaxation in RELAXATIONS),
     ("size_target", {"crf": "dense_energy"}),
     ("size_target", {"seeds": "pseudo_masks"}),
+    ("size_target", {"seeds": "nested_masks"}),
     ("tags", {}),
     ("tags", {"crf": "none"}),
 ]
