@@ -205,7 +205,8 @@ def test_plots_of_two_experiments_are_drawn(session):
     session.repository.run("dvc", "plots", "diff", "here", "there")
     pictures = re.findall(r'<img src="([^"]+)"', page.read_text(encoding="utf-8"))
     assert all((page.parent / picture).is_file() for picture in pictures)
-    assert {re.match(r"static/(here|there)_metrics_(?:samples|refinement)_", picture)[1] for picture in pictures} == {"here", "there"}
+    revisions = {re.match(r"static/(here|there)_metrics_(?:samples|refinement)_", picture)[1] for picture in pictures}
+    assert revisions == {"here", "there"}
 
 
 def test_an_applied_experiment_is_up_to_date(session):

@@ -1,7 +1,7 @@
 """The page of plots in a real browser: every plot is drawn, of one revision and of two, and nothing needs a network."""
 
 import pytest
-from dvc_render.base import Renderer
+from dvc_render import VegaRenderer
 
 from stages.core.faults import Fault
 from stages.track import offline_page
@@ -9,13 +9,13 @@ from tests.browser import headless, missing
 from tests.pipeline import plots_page
 from tests.pipeline.repository import ROOT
 
-# By chart: the number of marks that have a height, and all text.
+# Of each chart: its id, the number of marks that have a height, and all text.
 CHARTS = """
-const charts = {};
+const charts = [];
 for (const chart of document.querySelectorAll("main > div:not(.pictures)")) {
   const marks = [...chart.querySelectorAll("[role=graphics-symbol]")];
   const texts = [...chart.querySelectorAll("text")].map((text) => text.textContent);
-  charts[chart.id] = [marks.filter((mark) => mark.getBoundingClientRect().height).length, texts];
+  charts.push([chart.id, marks.filter((mark) => mark.getBoundingClientRect().height).length, texts]);
 }
 return charts;
 """
@@ -24,7 +24,7 @@ const caption = (picture) => picture.previousElementSibling;
 const text = (picture) => caption(picture).hidden ? "" : caption(picture).textContent;
 return [...document.querySelectorAll(".pictures img")].map((image) => [image.alt, text(image), image.naturalWidth]);
 """
-IDS = [Renderer.remove_special_chars(title) for title in plots_page.tables()]  # of the charts in DVC's page
+IDS = [VegaRenderer.remove_special_chars(title) for title in plots_page.tables()]  # of the charts in DVC's page
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def drawn(browser, repository):
 def test_every_plot_of_dvc_yaml_is_drawn(browser, repository):
     repository.run("dvc", "plots", "show")
     charts, pictures = drawn(browser, repository)
-    assert list(charts) == IDS  # no other, and in this order
-    assert [title for title, (marks, _) in charts.items() if not marks] == []
+    assert [chart for chart, _, _ in charts] == IDS  # no other, and in this order
+    assert [chart for chart, marks, _ in charts if not marks] == []
     names = {f"metrics/{folder}/{name}" for folder, found in plots_page.FOLDERS.items() for name in found}
     assert {name for name, _, _ in pictures} == names
     assert all(width for _, _, width in pictures)
@@ -78,11 +78,20 @@ def test_two_revisions_are_in_every_plot(browser, repository):
     plots_page.change_metrics(repository.folder / "metrics", 0.8)
     repository.run("dvc", "plots", "diff", "one")
     charts, pictures = drawn(browser, repository)
-    assert list(charts) == IDS
-    assert [title for title, (_, texts) in charts.items() if not {"workspace", "one"} <= set(texts)] == []
+    assert [chart for chart, _, _ in charts] == IDS
+    assert [chart for chart, _, texts in charts if not {"workspace", "one"} <= set(texts)] == []
     captions = {(name, caption) for name, caption, width in pictures if width}
     assert len(captions) == 2 * sum(map(len, plots_page.FOLDERS.values()))
     assert browser.text(".subtitle") in {"workspace, one", "one, workspace"}
+
+
+def test_a_plot_without_rows_leaves_no_trace(browser, repository):
+    """DVC writes it as `vegaEmbed('#id', {})`, an error in the console."""
+    page = repository.folder / "dvc_plots/index.html"
+    template = (repository.folder / offline_page.OFFLINE).read_text(encoding="utf-8").replace("{refresh_tag}", "")
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(template.replace("{plot_divs}", VegaRenderer([], "Nothing").generate_html()))
+    assert drawn(browser, repository) == ([], [])
 
 
 def test_a_page_without_scripts_says_what_to_do(browser, repository, tmp_path):
