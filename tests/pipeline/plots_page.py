@@ -26,7 +26,7 @@ from stages.track.offline_page import SCRIPT, TEMPLATE
 from tests.browser import Browser, headless
 from tests.pipeline.repository import ROOT, Repository, copy
 
-WIDTH, HEIGHT = 1360, 1800  # pixels of the screenshot
+WIDTH, HEIGHT = 1360, 1460  # pixels of the screenshot
 FOLDERS = {"samples": ("00_val.png", "worst_small.png"), "refinement": ("00_val.png",)}
 ADDRESS = re.compile(r"/npm/(?P<package>[\w-]+@[\d.]+)/(?P<path>[\w./-]+)$")
 
