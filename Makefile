@@ -36,7 +36,7 @@ faults: .venv/installed-dev ## breaks things and looks at what a person then see
 	pytest tests/faults
 
 experiments: .venv/installed ## the experiments of this commit in 160 columns; COLUMN=size_targets.sigma adds one
-	dvc exp show --drop '.*' --keep '(Experiment|State|dataset|method|seed|(ia_|balanced_ia_)?miou|ia_[sml]|$(COLUMN))$$'
+	dvc exp show --drop '.*' --keep '(Experiment|dataset|method|seed|(ia_|balanced_ia_)?miou|ia_[sml]|$(COLUMN))$$'
 
 table: .venv/installed ## result tables of README.md from metrics/experiments.csv
 	python -m stages.track.table

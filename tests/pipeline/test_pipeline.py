@@ -189,13 +189,13 @@ def test_the_table_of_experiments(session):
 
 
 def test_the_table_of_experiments_fits_a_terminal(session):
-    command = session.repository.run("make", "-n", "experiments", "COLUMN=recipes.tiny.predict.scales").splitlines()[-1]
+    command = session.repository.run("make", "-n", "experiments", "COLUMN=size_targets.sigma").splitlines()[-1]
     lines = session.repository.run("sh", "-c", command).splitlines()
     assert max(map(len, lines)) <= 160
     assert all(name in "\n".join(lines) for name in CHANGES)
     header = next(line for line in lines if "Experiment" in line).split()
     assert {"dataset", "method", "seed", "miou", "ia_miou", "ia_s", "ia_m", "ia_l", "balanced_ia_miou"} <= set(header)
-    assert "recipes.tiny.predict.scales" in header
+    assert "size_targets.sigma" in header
 
 
 def test_plots_of_two_experiments_are_drawn(session):
