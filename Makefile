@@ -5,7 +5,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro test lint bench faults table curve verify ui
+.PHONY: help repro test lint bench faults experiments table curve verify ui
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*:\)[^#]*## /\1	/p' Makefile
@@ -34,6 +34,9 @@ bench: .venv/installed-dev ## measurements of speed and memory
 
 faults: .venv/installed-dev ## breaks things and looks at what a person then sees
 	pytest tests/faults
+
+experiments: .venv/installed ## the experiments of this commit in 160 columns; COLUMN=size_targets.sigma adds one
+	dvc exp show --drop '.*' --keep '(Experiment|dataset|method|seed|(ia_|balanced_ia_)?miou|ia_[sml]|$(COLUMN))$$'
 
 table: .venv/installed ## result tables of README.md from metrics/experiments.csv
 	python -m stages.track.table

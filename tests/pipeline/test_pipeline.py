@@ -188,11 +188,25 @@ def test_the_table_of_experiments(session):
     assert {"miou", "ia_miou", "size_error"} <= set(rows[0])
 
 
+def test_the_table_of_experiments_fits_a_terminal(session):
+    command = session.repository.run("make", "-n", "experiments", "COLUMN=size_targets.sigma").splitlines()[-1]
+    lines = session.repository.run("sh", "-c", command).splitlines()
+    assert max(map(len, lines)) <= 160
+    assert all(name in "\n".join(lines) for name in CHANGES)
+    header = next(line for line in lines if "Experiment" in line).split()
+    assert {"dataset", "method", "seed", "miou", "ia_miou", "ia_s", "ia_m", "ia_l", "balanced_ia_miou"} <= set(header)
+    assert "size_targets.sigma" in header
+
+
 def test_plots_of_two_experiments_are_drawn(session):
     session.repository.run("dvc", "plots", "show")
     page = session.repository.folder / "dvc_plots" / "index.html"
     assert page.stat().st_size > 1000
     session.repository.run("dvc", "plots", "diff", "here", "there")
+    pictures = re.findall(r'<img src="([^"]+)"', page.read_text(encoding="utf-8"))
+    assert all((page.parent / picture).is_file() for picture in pictures)
+    revisions = {re.match(r"static/(here|there)_metrics_(?:samples|refinement)_", picture)[1] for picture in pictures}
+    assert revisions == {"here", "there"}
 
 
 def test_an_applied_experiment_is_up_to_date(session):

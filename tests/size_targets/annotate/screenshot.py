@@ -16,7 +16,7 @@ from PIL import Image
 from stages.core.files import decode_image, encode_png, write_csv
 from stages.download.shapes import CLASSES, render
 from stages.size_targets.annotate.answers import COLUMNS
-from tests.size_targets.annotate.browser import headless
+from tests.browser import headless
 from tests.size_targets.annotate.running import running
 
 WIDTH, HEIGHT = 1200, 900  # pixels of the window

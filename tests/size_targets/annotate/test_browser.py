@@ -10,7 +10,7 @@ from PIL import Image
 
 from stages.size_targets.annotate.answers import AnswerFile
 from stages.size_targets.annotate.questions import ORIENTATION
-from tests.size_targets.annotate.browser import headless, missing
+from tests.browser import headless, missing
 from tests.size_targets.annotate.conftest import CATS, SIZES
 from tests.size_targets.annotate.running import running
 

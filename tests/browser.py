@@ -26,8 +26,9 @@ class Browser:
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
         self._address = f"{address}/session"
-        capabilities = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}
-        self._address += "/" + self._send("POST", "", {"capabilities": capabilities})["sessionId"]
+        logs = {"browser": "ALL", "performance": "ALL"}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": logs}
+        self._address += "/" + self._send("POST", "", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -70,6 +71,16 @@ class Browser:
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         parameters = {"cmd": "Emulation.setEmulatedMedia", "params": {"features": [feature]}}
         self._send("POST", "/goog/cdp/execute", parameters)
+
+    def console(self) -> list[str]:
+        """What the console got since the last call, errors of loading among it."""
+        return [entry["message"] for entry in self._send("POST", "/se/log", {"type": "browser"})]
+
+    def requested(self) -> list[str]:
+        """The addresses that were asked for since the last call."""
+        entries = self._send("POST", "/se/log", {"type": "performance"})
+        events = [json.loads(entry["message"])["message"] for entry in entries]
+        return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
 
     def screenshot(self) -> bytes:
         return base64.b64decode(self._send("GET", "/screenshot"))
