@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 ROOT = Path(__file__).parents[2]
 EPOCHS = 20
 STAGES = ("classify", "segment")
-START_SECONDS = 300  # 10 on an idle machine
+START_SECONDS = 900  # 10 on an idle machine; minutes on one that is busy
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -85,11 +85,12 @@ def postgres():
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def server(request, tmp_path_factory):
-    """The address of a running `mlflow server`, whose database is new."""
+    """The address of an `mlflow server` that is starting on a new database, and a function that waits for it."""
     folder = tmp_path_factory.mktemp(request.param)
     database = f"sqlite:///{folder / 'mlflow.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres")
     port, log = free_port(), folder / "log"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1"]  # uvicorn kills one of several that is silent for 5 s, as on a busy machine
     command += ["--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts")]
     environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with log.open("w") as file:
@@ -106,15 +107,14 @@ def server(request, tmp_path_factory):
             return False
 
     try:
-        wait_for(healthy, process, log)
-        yield address
+        yield address, lambda: wait_for(healthy, process, log)
     finally:
         end(process)
 
 
 def test_what_several_machines_write_at_once_arrives(server, tmp_path):
     """Two machines (repositories, so no lock in common) run an experiment each, and each runs two stages at once."""
-    processes = []
+    (address, wait), processes = server, []
     for machine in ("a", "b"):
         (tmp_path / machine).mkdir()
         (tmp_path / machine / "params.yaml").write_text("dataset: tiny\nmethod: full\nseed: 0\n")
@@ -122,7 +122,7 @@ def test_what_several_machines_write_at_once_arrives(server, tmp_path):
             "PYTHONPATH": str(ROOT),
             "DVC_ROOT": str(tmp_path / machine),
             "DVC_EXP_NAME": f"on-{machine}",
-            "MLFLOW_TRACKING_URI": server,
+            "MLFLOW_TRACKING_URI": address,
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "120",  # a busy machine is not a dead server
         }
         for stage in STAGES:
@@ -136,6 +136,7 @@ def test_what_several_machines_write_at_once_arrives(server, tmp_path):
                     text=True,
                 )
             )
+    wait()
     while len(list(tmp_path.glob("?-*"))) < len(processes):
         assert all(process.poll() is None for process in processes), "a writer failed to start"
         time.sleep(0.1)
@@ -143,7 +144,7 @@ def test_what_several_machines_write_at_once_arrives(server, tmp_path):
     said = [process.communicate(timeout=600)[1] for process in processes]
     assert ([process.returncode for process in processes], "".join(said)) == ([0] * 4, "")
 
-    client = MlflowClient(server)
+    client = MlflowClient(address)
     (experiment,) = client.search_experiments(filter_string="name = 'sizewise'")
     runs = client.search_runs([experiment.experiment_id])
     parents = {run.info.run_id: run.info.run_name for run in runs if "sizewise.experiment" in run.data.tags}
