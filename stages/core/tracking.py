@@ -39,6 +39,7 @@ MLFLOW_EXPERIMENT = "sizewise"
 STORE = Path(".mlflow")  # under the main repository, ignored by git and DVC
 NAME_TAG, BASE_TAG, KEY_TAG, STAGE_TAG = "sizewise.experiment", "git.base", "sizewise.key", "sizewise.stage"
 PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: nests a run in its page
+EXISTS = "RESOURCE_ALREADY_EXISTS"  # MLflow's error code
 BATCH = 100  # MLflow's limit of params, and of tags, in one request
 METRIC_BATCH = 1000  # and of metrics
 RETRY_SECONDS = 60  # how long a failed server is left alone before the next attempt
@@ -118,7 +119,7 @@ def open_store() -> Iterator[Store]:
         client = client_class(tracking_uri=uri)
         found = client.get_experiment_by_name(MLFLOW_EXPERIMENT)
         if found is None:
-            identity = client.create_experiment(MLFLOW_EXPERIMENT, artifact_location=artifacts)
+            identity = make_experiment(client, artifacts)
         else:
             identity = found.experiment_id
             if own and found.artifact_location != artifacts:
@@ -127,6 +128,19 @@ def open_store() -> Iterator[Store]:
                     f"move the repository back, or rename {folder} to start a new store"
                 )
         yield Store(client, identity)
+
+
+def make_experiment(client: MlflowClient, artifacts: str | None) -> str:
+    """The id of our MLflow experiment, also where another machine, whose lock is not ours, makes it just then."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see import_client
+
+    try:
+        return client.create_experiment(MLFLOW_EXPERIMENT, artifact_location=artifacts)
+    except MlflowException as error:
+        found = client.get_experiment_by_name(MLFLOW_EXPERIMENT) if error.error_code == EXISTS else None
+        if found is None:
+            raise
+        return found.experiment_id
 
 
 def parent_run(store: Store, experiment: Experiment) -> str:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from stages.core import tracking
 from stages.core.experiment import current_experiment
@@ -194,6 +195,21 @@ def test_a_store_of_a_moved_repository_is_a_fault(repository, tmp_path, monkeypa
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "moved"))
     with pytest.raises(Fault, match="was made at .*move the repository back"), tracking.open_store():
         pass
+
+
+def test_an_experiment_that_another_machine_makes_at_the_same_time_is_shared(monkeypatch):
+    with tracking.open_store() as store:
+        expected = store.experiment_id
+    there, asked = MlflowClient.get_experiment_by_name, []
+
+    def not_at_first(client, name):
+        asked.append(name)
+        return there(client, name) if len(asked) > 1 else None
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", not_at_first)
+    with tracking.open_store() as store:
+        assert store.experiment_id == expected
+    assert len(asked) == 2
 
 
 def test_the_modules_import_neither_mlflow_nor_torch():
