@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from itertools import product
 
 import pytest
@@ -26,6 +27,13 @@ def test_every_key_exists_for_every_data_set_and_method(dataset, method):
         for text in texts(spec.get("params", [])):
             if not text.endswith(".yaml"):
                 look_up(chosen, interpolate(text, chosen))
+
+
+def test_params_survive_a_program_that_rewrites_them_without_quotes():
+    """A value that needs its quotes inside braces, as an address does, stands in a block, where it needs none."""
+    yaml, rewritten = YAML(), io.StringIO()
+    yaml.dump(yaml.load(ROOT / "params.yaml"), rewritten)
+    assert YAML(typ="safe").load(rewritten.getvalue()) == YAML(typ="safe").load(ROOT / "params.yaml")
 
 
 def test_a_stage_is_what_dvc_makes_of_it():
