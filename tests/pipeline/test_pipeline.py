@@ -189,7 +189,8 @@ def test_the_table_of_experiments(session):
 
 
 def test_the_table_of_experiments_fits_a_terminal(session):
-    command = session.repository.run("make", "--no-print-directory", "-n", "experiments", "COLUMN=size_targets.sigma").splitlines()[-1]
+    make = ("make", "--no-print-directory", "-n", "experiments", "COLUMN=size_targets.sigma")
+    command = session.repository.run(*make).splitlines()[-1]
     lines = session.repository.run("sh", "-c", command).splitlines()
     assert max(map(len, lines)) <= 160
     assert all(name in "\n".join(lines) for name in CHANGES)
