@@ -88,7 +88,7 @@ def training(path: Path, checksum: str) -> Iterator[str]:
         runs = store.matching({f"md5.{inside(path)}": checksum})
         children = [store.find({tracking.PARENT_TAG: run.info.run_id, tracking.STAGE_TAG: "segment"}) for run in runs]
     if not runs:
-        yield f"  no run at {tracking.tracking_uri()} has this md5"
+        yield "  no run of the store has this md5"  # whose address may hold a password
         return
     run, child = next(((run, child) for run, child in zip(runs, children, strict=True) if child), (runs[0], None))
     yield f"  experiment   {run.data.tags[tracking.NAME_TAG]}, run {run.info.run_id}"

@@ -35,17 +35,13 @@ PATH = Path("models/shapes/segmenter.pt")
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("SIZEWISE_TRACK", raising=False)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+def workspace(own_store):
     PATH.parent.mkdir(parents=True)
     with PATH.open("wb") as file:
         torch.save(MODEL, file)
     Path("metrics").mkdir()
     Path("metrics/summary.json").write_text(json.dumps({"miou": 0.7155, "ia_s": None}))
-    return tmp_path
+    return own_store
 
 
 def lock(checksum, summary):
@@ -109,6 +105,13 @@ def test_the_commit_is_the_first_whose_lock_has_the_model(workspace, monkeypatch
     second = git("rev-parse", "--short", "HEAD")
     git("commit", "-q", "--allow-empty", "-m", "three")
     assert f"commit       {second} of 20" in text()
+
+
+def test_the_address_of_the_store_is_not_printed(workspace, monkeypatch):
+    """It may hold a password."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/secret.db")
+    assert "no run of the store has this md5" in text()
+    assert "secret" not in text()
 
 
 def test_mlflow_adds_time_memory_and_machine_of_the_run_that_trained(workspace):

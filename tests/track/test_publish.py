@@ -20,15 +20,11 @@ MD5S = {"metrics/a.csv": "dd", "metrics/samples": "cc.dir", "models/m.pt": "aa"}
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("SIZEWISE_TRACK", raising=False)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+def workspace(own_store):
     for name in ("metrics/a.csv", "metrics/samples/00.png", "metrics/samples/01.png", "models/m.pt"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(name)
-    return tmp_path
+    return own_store
 
 
 def test_md5s_are_those_of_the_outs():
