@@ -25,6 +25,11 @@ SPLITS = {"train": 6, "val": 3, "test": 3}  # images
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 0, 200), *((0, 0, 0),) * 253)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--whole`: every trial of tests/faults, for hours, and their counts; a sample of them without it."""
+    parser.addoption("--whole", action="store_true", help="all trials of tests/faults, and their counts")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real data sets; skips where there is none."""
