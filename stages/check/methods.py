@@ -25,6 +25,12 @@ def is_all(value: Any) -> Any:
     return value
 
 
+AllOrCount = Annotated[
+    Annotated[Any, AfterValidator(is_all), Tag("word")] | Annotated[Count, Tag("number")],
+    Discriminator(lambda value: "number" if type(value) is int else "word"),
+]
+
+
 class CrossEntropyKind(Section):
     """Which cross-entropy, and the two keys of `ohem`."""
 
@@ -45,6 +51,7 @@ class Full(CrossEntropyKind):
     """Training on true masks."""
 
     match_sizes: bool
+    images: AllOrCount
 
 
 class PseudoMask(CrossEntropyKind, CrfTerm):
@@ -141,10 +148,7 @@ class Consolidation(Section):
 
     ewc_weight: NotNegative
     task_a: Share
-    fisher_images: Annotated[
-        Annotated[Any, AfterValidator(is_all), Tag("word")] | Annotated[Count, Tag("number")],
-        Discriminator(lambda value: "number" if type(value) is int else "word"),
-    ]
+    fisher_images: AllOrCount
     fisher_batch: Count
 
 

@@ -33,27 +33,27 @@ def probability_maps(
 
 
 class Decide:
-    """The label map (H, W) uint8 of an image's probabilities after a dense CRF."""
+    """The label map (H, W) uint8 of an image's probabilities, after a dense CRF unless `crf` is none."""
 
-    def __init__(self, crf: Params) -> None:
+    def __init__(self, crf: Params | str) -> None:
         self.crf = crf
 
     def __call__(self, item: tuple[str, np.ndarray, np.ndarray]) -> tuple[str, np.ndarray]:
         """item: id, image (H, W, 3) uint8, probabilities (K, H, W) float32."""
         image_id, image, probabilities = item
-        return image_id, dense_crf(image, probabilities, self.crf).argmax(0).astype(np.uint8)
+        if self.crf != "none":
+            probabilities = dense_crf(image, probabilities, self.crf)
+        return image_id, probabilities.argmax(0).astype(np.uint8)
 
 
 def label_maps(
     network: Segmenter, dataset: Dataset, ids: list[str], recipe: Params
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Each image's id and predicted label map, (H, W) uint8, in the order of size and id."""
-    stream = probability_maps(network, dataset, ids, recipe)
-    if recipe.crf != "none":
-        yield from process_map(Decide(recipe.crf), stream, "predict", len(ids))
-        return
-    for image_id, _, probabilities in tqdm(stream, "predict", len(ids), disable=None):
-        yield image_id, probabilities.argmax(0).astype(np.uint8)
+    stream, decide = probability_maps(network, dataset, ids, recipe), Decide(recipe.crf)
+    if recipe.crf == "none":  # sending probabilities to another process would cost more than the decision
+        return map(decide, tqdm(stream, "predict", len(ids), disable=None))
+    return process_map(decide, stream, "predict", len(ids))
 
 
 def write_predictions(

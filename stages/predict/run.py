@@ -106,12 +106,12 @@ class Draw:
     """The label map of an image, and the labels over it where they are wanted, as PNG bytes."""
 
     def __init__(self, crf: Params | str, palette: tuple[tuple[int, int, int], ...], overlay: bool) -> None:
-        self.crf, self.palette, self.overlay = crf, palette, overlay
+        self.decide, self.palette, self.overlay = Decide(crf), palette, overlay
 
     def __call__(self, item: tuple[str, np.ndarray, np.ndarray]) -> tuple[str, bytes, bytes | None]:
         """item: name, image (H, W, 3) uint8, probabilities (K, H, W) float32."""
-        name, image, probabilities = item
-        labels = probabilities.argmax(0).astype(np.uint8) if self.crf == "none" else Decide(self.crf)(item)[1]
+        name, image, _ = item
+        _, labels = self.decide(item)
         return name, encode_png(labels, self.palette), encode_png(self.over(image, labels)) if self.overlay else None
 
     def over(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:

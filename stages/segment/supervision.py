@@ -97,12 +97,11 @@ def size_rows(dataset: Dataset, ids: list[str], sources: Sources, column: str) -
     Raises:
         Fault: an image has none.
     """
-    rows = np.zeros((len(ids), dataset.num_classes), np.float32)
-    position = {image_id: row for row, image_id in enumerate(ids)}
+    rows = {image_id: np.zeros(dataset.num_classes, np.float32) for image_id in ids}
     for line in read_csv(sources.size_targets):
-        if line["id"] in position:
-            rows[position[line["id"]], int(line["class"])] = float(line[column])
-    missing = [image_id for image_id, total in zip(ids, rows.sum(1), strict=True) if total == 0]
+        if line["id"] in rows:
+            rows[line["id"]][int(line["class"])] = float(line[column])
+    missing = [image_id for image_id, row in rows.items() if not row.any()]
     if missing:
         raise Fault(f"{sources.size_targets} has no sizes for {len(missing)} training images, {missing[0]} among them")
-    return rows
+    return np.stack([rows[image_id] for image_id in ids])

@@ -63,7 +63,8 @@ def train_segmenter(
     load_encoder(segmenter.encoder, part_of(classifier["state"], "encoder"), "the classifier")
     start = Setting(method_recipe, method_params, 0, recipe.epochs, dataset.info.background)
     network = method.network(segmenter, classifier, start) if hasattr(method, "network") else segmenter
-    ids, labels = dataset.ids("train"), method.labels(start) if hasattr(method, "labels") else method.LABELS
+    ids = method.images(dataset.ids("train"), start) if hasattr(method, "images") else dataset.ids("train")
+    labels = method.labels(start) if hasattr(method, "labels") else method.LABELS
     samples = Samples(
         dataset,
         ids,

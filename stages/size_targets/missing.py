@@ -9,6 +9,8 @@ Three rules for a tagged class without a size, by name:
     image_tags  the image is left to its tags: the background and all its classes have the same size, the known sizes
                 of the image are not used.
 
+Where the known sizes leave less than FLOOR of the image to the others, they are scaled down to 1 - FLOOR of it.
+
 The background is the rest. In a data set without background there is nothing to share with (k in place of k + 1), and
 the sizes of an image are divided by their sum.
 """
@@ -18,10 +20,10 @@ from __future__ import annotations
 import numpy as np
 
 from stages.core.faults import combine
+from stages.size_targets.corrupt import FLOOR
 from stages.size_targets.exchange import uniform
 
 RULES = ("tags", "class_mean", "image_tags")
-LEAST_REST = 1e-6  # of the image: what the classes without a size need at least
 
 
 def complete(sizes: np.ndarray, tagged: np.ndarray, rule: str, background: bool, ids: list[str]) -> np.ndarray:
@@ -36,18 +38,15 @@ def complete(sizes: np.ndarray, tagged: np.ndarray, rule: str, background: bool,
         ids: of the images, for the message.
 
     Raises:
-        Fault: the known sizes of an image leave nothing for its other classes, or an image has no class at all in a
-            data set without background.
+        Fault: an image has no class at all in a data set without background.
     """
     known = tagged & ~np.isnan(sizes)
     lacking = tagged & np.isnan(sizes)
     filled = np.where(known, sizes, 0)
-    rest = np.maximum(1 - filled.sum(1, keepdims=True), 0)
     count = lacking.sum(1, keepdims=True)
+    filled /= np.where(count > 0, np.maximum(filled.sum(1, keepdims=True) / (1 - FLOOR), 1), 1)
+    rest = np.maximum(1 - filled.sum(1, keepdims=True), 0)
     faults = [] if background else [f"{ids[row]}: has no tag, and so no size" for row in np.flatnonzero(~tagged.any(1))]
-    if rule != "image_tags":
-        full = np.flatnonzero(((count > 0) & (rest < LEAST_REST))[:, 0])
-        faults += [f"{ids[row]}: its sizes fill the image, and {int(count[row, 0])} tagged without one" for row in full]
     if faults:
         raise combine("size_targets: images whose sizes cannot be completed", faults)
     share = rest / np.maximum(count + int(background), 1)  # of each class without a size, and of the background

@@ -69,7 +69,7 @@ recipes:
   mine: *recipe
   heart: *recipe
 methods:
-  full: {ce: ohem, keep_share: 0.25, threshold: 0.7, match_sizes: false}
+  full: {ce: ohem, keep_share: 0.25, threshold: 0.7, match_sizes: false, images: all}
   pseudo_mask: {ce: plain, keep_share: 0.25, threshold: 0.7, crf: none, neighbours: 8, relaxation: bilinear,
     match_sizes: false}
   size_balanced: {labels: pseudo_masks, tau: 5, reading: image, normalise_ce: weights, fisher: per_sample,

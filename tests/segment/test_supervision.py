@@ -37,6 +37,7 @@ def test_sizes_come_from_the_table_by_id_and_class(dataset, tmp_path):
     write_csv(tmp_path / "sizes.csv", rows, ("id", "class", "name", "true", "target"))
     sources = Sources(Path("none"), Path("none"), tmp_path / "sizes.csv")
     assert target_rows("sizes", dataset, ids, sources).tolist() == [[0.75, 0.0, 0.25]] * len(ids)
+    assert target_rows("sizes", dataset, ids[:1] * 3, sources).tolist() == [[0.75, 0.0, 0.25]] * 3
     write_csv(tmp_path / "sizes.csv", rows[2:], ("id", "class", "name", "true", "target"))
     with pytest.raises(Fault, match=f"no sizes for 1 training images, {ids[-1]}"):
         target_rows("sizes", dataset, ids, sources)

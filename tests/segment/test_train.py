@@ -57,7 +57,7 @@ BALANCED = {
     "fisher_normalise": "tensor",
 }
 METHODS = {
-    "full": ({"label_smoothing": 0.0}, CE | {"match_sizes": False}),
+    "full": ({"label_smoothing": 0.0}, CE | {"match_sizes": False, "images": "all"}),
     "pseudo_mask": ({"label_smoothing": 0.0} | GRID, CE | POTTS | {"match_sizes": False}),
     "size_balanced": (EWC, BALANCED),
     "size_target": (GRID | {"size_weight": 1.0, "seed_weight": 1.0}, SIZES | POTTS),

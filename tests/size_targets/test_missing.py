@@ -89,12 +89,15 @@ def test_random_rows_sum_to_one_and_have_every_tag(rule: str) -> None:
     np.testing.assert_allclose(found[whole][tags[whole]], sizes[whole][tags[whole]])
 
 
-def test_faults_are_named_together() -> None:
+def test_sizes_that_fill_the_image_leave_something_for_the_classes_without_one() -> None:
     sizes = np.array([[NAN, 1.0, NAN], [NAN, 0.5, NAN], [NAN, 0.6, 0.4]])
-    tags = np.array([[0, 1, 1], [0, 1, 1], [0, 1, 1]], bool)
-    with pytest.raises(Fault, match=r"1 fault\)(.|\n)*a: its sizes fill the image, and 1 tagged without one"):
-        complete(sizes, tags, "tags", True, IDS[:3])
+    tags = np.array([[0, 1, 1]] * 3, bool)
+    by_tags = complete(sizes, tags, "tags", True, IDS[:3])
+    np.testing.assert_allclose(by_tags, [[0.0005, 0.999, 0.0005], [0.25, 0.5, 0.25], [0, 0.6, 0.4]])
     np.testing.assert_allclose(complete(sizes, tags, "image_tags", True, IDS[:3])[0], 1 / 3)
-    empty = np.zeros((1, 3), bool)
+
+
+def test_an_image_without_any_class_is_a_fault() -> None:
+    sizes, tags = np.full((2, 3), NAN), np.array([[0, 1, 1], [0, 0, 0]], bool)
     with pytest.raises(Fault, match="b: has no tag, and so no size"):
-        complete(np.full((2, 3), NAN), np.concatenate([tags[:1], empty]), "tags", False, IDS[:2])
+        complete(sizes, tags, "tags", False, IDS[:2])

@@ -2,10 +2,15 @@
 
 With `match_sizes` the masks are as wrong as size targets are, for a comparison at the same error: what size_target
 learns from sizes that are 16 % off, full learns from masks whose areas are 16 % off.
+
+`images` says how many images have masks at all, for a comparison at the same effort: the time of a few masks buys many
+sizes. They are spread evenly over train's list and repeated, with other augmentation each time, so that the schedule
+stays what it is for all.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from stages.core.samples import Batch
@@ -18,6 +23,20 @@ TARGETS = None
 def labels(setting: Setting) -> str:
     """The true masks, or with `match_sizes` the masks whose objects are grown or shrunk to their target sizes."""
     return "resized_masks" if setting.method.match_sizes else "masks"
+
+
+def images(ids: list[str], setting: Setting) -> list[str]:
+    """The images of an epoch: all, or `images` of them again and again, as many in sum.
+
+    Args:
+        ids: train's.
+        setting: whose `method.images` is `all` or a number, at least 1; a number over that of `ids` is all.
+    """
+    count = setting.method.images
+    if count == "all" or count >= len(ids):
+        return ids
+    chosen = [ids[place] for place in np.linspace(0, len(ids) - 1, count).round().astype(int)]
+    return [chosen[place % count] for place in range(len(ids))]
 
 
 def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
