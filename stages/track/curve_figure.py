@@ -28,11 +28,13 @@ POINTS = {  # series drawn point by point: label without the setting's name, col
     "steps": ("size targets in ", "#009e73", "^v<>"),
     "bins": ("size targets: ", "#cc79a7", "D"),
     "boxes": ("size targets: ", "#e69f00", "X"),
+    "alone": ("size targets without a place", "#56b4e9", "p"),
 }
-LEVELS = {
-    "full": ("full, exact masks", "-"),
-    "pseudo_mask": ("pseudo masks from tags", "--"),
-    "tags": ("tags alone", ":"),
+LEVELS = {  # series drawn as horizontal lines, one per setting: label as above, dashes in turn
+    "full": ("full, exact masks", ("-",)),
+    "few_masks": ("full, masks of ", ((0, (1, 3)), (0, (4, 3)), (0, (9, 3)))),
+    "pseudo_mask": ("pseudo masks from tags", ("--",)),
+    "tags": ("tags alone", (":",)),
 }
 EXACT = {"masks": "full"}  # the series that a line begins with, at an error of 0
 
@@ -85,10 +87,17 @@ def panel(axes: Axes, rows: Sequence[Row], score: str, largest: float) -> None:
     for series, (label, colour, markers) in POINTS.items():
         own = groups([row for row in rows if row["series"] == series], score)
         for number, (setting, group) in enumerate(own.items()):
-            name = label + (setting if label.endswith(" ") else "")
-            line(axes, [group], name, colour, markers[number % len(markers)], "")
+            line(axes, [group], named(label, setting), colour, markers[number % len(markers)], "")
     for series, (label, dashes) in LEVELS.items():
-        level(axes, [float(row[score]) for row in rows if row["series"] == series], label, dashes)
+        own = [row for row in rows if row["series"] == series]
+        for number, setting in enumerate(dict.fromkeys(row["setting"] for row in own)):
+            values = [float(row[score]) for row in own if row["setting"] == setting]
+            level(axes, values, named(label, setting), dashes[number % len(dashes)])
+
+
+def named(label: str, setting: str) -> str:
+    """A series's label, with the setting's name where it ends in a space."""
+    return label + (setting if label.endswith(" ") else "")
 
 
 def groups(rows: Sequence[Row], score: str) -> dict[str, tuple[float, list[float]]]:
@@ -108,10 +117,8 @@ def error_of(row: Row) -> float | None:
     return float(row["size_error"]) if row["size_error"] else None
 
 
-def level(axes: Axes, values: Sequence[float], label: str, dashes: str) -> None:
+def level(axes: Axes, values: Sequence[float], label: str, dashes: Any) -> None:
     """A method that has no size targets, as a horizontal line, and its interval as a band."""
-    if not values:
-        return
     mean, half = statistics.fmean(values), half_interval(values)
     axes.axhline(mean, color="0.4", lw=1.6, ls=dashes, zorder=1, label=label)
     if half is not None:

@@ -7,14 +7,19 @@ What is compared, by series:
     steps, bins   on coarse answers: multiples of 5 or 10 %, or small, medium and large
     boxes         on sizes of boxes, times one share that objects cover
     masks         full supervision by masks whose objects have sizes of the same Gaussian errors
+    alone         on exact sizes without what the others are told beside them
     full, pseudo_mask, tags   without size errors: exact masks, pseudo masks, tags alone
+    few_masks     full supervision by the exact masks of a few images
+
+On `acdc_small`, all sizes but those of `alone` are turned into label maps by `seeds: nested_masks`: a slice's sizes do
+not say where its objects are.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -42,6 +47,13 @@ class Point:
     method: str
     changes: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
+
+
+def nested(dataset: str, point: Point) -> Point:
+    """The setting with its sizes turned into label maps, which are all that is learnt from."""
+    recipe = f"recipes.{dataset}.methods.size_target.size_weight=0"
+    told = ("methods.size_target.seeds=nested_masks", "methods.size_target.crf=none", recipe)
+    return replace(point, changes=(*told, *point.changes))
 
 
 def gaussian(level: str, sigma: float, seeds: tuple[int, ...] = (0,)) -> Point:
@@ -81,6 +93,30 @@ CURVES = {
         masks("4 %", 0.05),
         masks("16 %", 0.2),
         masks("64 %", 0.86),
+        Point("pseudo_mask", "from tags", "pseudo_mask"),
+        Point("tags", "alone", "tags"),
+    ),
+    "acdc_small": (
+        Point("full", "exact", "full", seeds=(0, 1, 2)),
+        *(
+            nested("acdc_small", point)
+            for point in (
+                Point("size_targets", "0 %", "size_target", seeds=(0, 1, 2)),
+                gaussian("16 %", 0.2, (0, 1, 2)),
+                gaussian("64 %", 0.87),
+                gaussian("4 %", 0.05),
+                gaussian("8 %", 0.1),
+                gaussian("32 %", 0.4),
+                Point("human", "16 %", "size_target", (HUMAN, "size_targets.scale=0.418")),
+                Point("human", "as they are", "size_target", (HUMAN,)),
+                coarse("steps", "1 % steps", "step=0.01"),
+                coarse("bins", "small, medium, large", "bins=[0.0092,0.017]"),
+            )
+        ),
+        Point("alone", "0 %", "size_target"),
+        *(Point("few_masks", f"{count} images", "full", (f"methods.full.images={count}",)) for count in (10, 30, 100)),
+        masks("16 %", 0.2),
+        masks("64 %", 0.87),
         Point("pseudo_mask", "from tags", "pseudo_mask"),
         Point("tags", "alone", "tags"),
     ),
