@@ -14,7 +14,7 @@ from stages.core.faults import Fault
 from stages.core.files import read_csv
 from stages.core.params import read_yaml
 from stages.track import curve, ledger
-from stages.track.curve_figure import figure
+from stages.track.curve_figure import LEVELS, LINES, POINTS, figure
 from stages.track.curve_points import CURVES, Point, essential, rows_of
 from stages.track.intervals import half_interval
 
@@ -241,6 +241,10 @@ def test_the_same_rows_give_the_same_picture_whatever_the_settings_of_matplotlib
     without_dice = figure([cells | {"dice": ""} for cells in results()])
     assert Image.open(io.BytesIO(without_dice)).width == 1200
     assert without_dice != plain
+
+
+def test_every_series_is_drawn():
+    assert {point.series for settings in CURVES.values() for point in settings} == {*LINES, *POINTS, *LEVELS}
 
 
 def test_the_interval_is_students():
