@@ -90,17 +90,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
         Fault: the file is missing, is not UTF-8 text, is not YAML or holds no mapping.
     """
     try:
-        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise Fault(f"{path} is missing; run the command in the project's folder") from None
     except UnicodeDecodeError as error:
         raise Fault(f"{path} is not UTF-8 text (byte {error.start})") from None
+
+
+def parse_yaml(content: str, name: str | Path) -> dict[str, Any]:
+    """YAML 1.2 text as a dict; `name` is what it is called in a message.
+
+    Raises:
+        Fault: it is not YAML or holds no mapping.
+    """
+    try:
+        tree = YAML(typ="safe").load(content)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise Fault(f"{path} is not YAML{where}: {getattr(error, 'problem', error)}") from None
+        raise Fault(f"{name} is not YAML{where}: {getattr(error, 'problem', error)}") from None
     if not isinstance(tree, dict):
-        raise Fault(f"{path} holds no mapping")
+        raise Fault(f"{name} holds no mapping")
     return tree
 
 

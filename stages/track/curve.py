@@ -17,12 +17,14 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stages.core.experiment import git
 from stages.core.faults import Fault
 from stages.core.files import atomic, write_csv
-from stages.core.params import read_yaml
+from stages.core.params import parse_yaml, read_yaml
 from stages.track.curve_figure import figure
 from stages.track.curve_points import CURVES, NO_RESULT, Point, rows_of
 from stages.track.ledger import FILE, Row, gather
@@ -62,6 +64,16 @@ def points(dataset: str, changes: Sequence[str]) -> list[Point]:
     return [replace(point, changes=(*point.changes, *changes)) for point in CURVES[dataset]]
 
 
+@cache
+def params_at(commit: str) -> dict[str, Any] | None:
+    """The content of params.yaml at a commit; None where this clone does not have it, which is printed once."""
+    content = git(Path(), "show", f"{commit}:./{PARAMS}")
+    if content is None:
+        print(f"commit {commit} is not in this clone: its rows count as made with the present params.yaml")  # noqa: T201
+        return None
+    return parse_yaml(content, f"{commit}:{PARAMS}")
+
+
 def experiment_name(point: Point, dataset: str, seed: int) -> str:
     """A name of what the experiment is, so that two of different settings never share it."""
     parted = (change.partition("=") for change in point.changes)
@@ -74,7 +86,7 @@ def missing(
 ) -> Iterator[tuple[Point, int]]:
     """The points and seeds that no row has."""
     for point in chosen:
-        finished = rows_of(point, dataset, rows, params)
+        finished = rows_of(point, dataset, rows, params, params_at)
         yield from ((point, seed) for seed in point.seeds if seed not in finished)
 
 
@@ -113,7 +125,7 @@ def draw(dataset: str, changes: Sequence[str]) -> None:
     raw = [
         {"series": point.series, "setting": point.name, **{key: row[key] for key in OWN}}
         for point in chosen
-        for row in rows_of(point, dataset, rows, params).values()
+        for row in rows_of(point, dataset, rows, params, params_at).values()
     ]
     if not raw:
         raise Fault(f"no experiment of the curve of {dataset} has finished; `python -m stages.track.curve queue` first")

@@ -18,14 +18,14 @@ not say where its objects are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.core.experiment import flatten
+from stages.core.experiment import relevant
 from stages.track.ledger import Row, portable
 
 NO_RESULT = ("source",)  # where the raw data lie on this machine
@@ -144,36 +144,47 @@ def value_of(text: str) -> Any:
     return portable(value) if isinstance(value, str) else value
 
 
-def essential(changes: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes that can change a result: without those that say what params.yaml says, and without NO_RESULT.
-
-    defaults: the flat params.yaml.
-    """
-    absent = object()
-    return {
-        key: value
-        for key, value in parsed(changes).items()
-        if key not in NO_RESULT and defaults.get(key, absent) != value
-    }
+def essential(changes: str) -> dict[str, Any]:
+    """The changes that can change a result: without NO_RESULT."""
+    return {key: value for key, value in parsed(changes).items() if key not in NO_RESULT}
 
 
-def rows_of(point: Point, dataset: str, rows: Iterable[Row], params: Mapping[str, Any]) -> dict[int, Row]:
+def defaults(params: Mapping[str, Any], dataset: str, method: str) -> dict[str, Any]:
+    """The flat sections of params.yaml that an experiment can depend on."""
+    flat = relevant({**params, "dataset": dataset, "method": method})
+    return {key: value for key, value in flat.items() if "." in key}
+
+
+def rows_of(
+    point: Point,
+    dataset: str,
+    rows: Iterable[Row],
+    params: Mapping[str, Any],
+    params_at: Callable[[str], Mapping[str, Any] | None],
+) -> dict[int, Row]:
     """The row of each seed that has finished, by seed; of several the last one, as the newest code's.
 
-    A row belongs to the point if data set and method are the same, and its changes, in any order and any way of
-    writing a number, too.
+    A row belongs to the point if data set and method are the same, and its settings too: those of params.yaml at the
+    row's commit with the row's changes, in any order and any way of writing a number. A key that params.yaml did not
+    have then has its present default.
 
     Args:
         point: a setting.
         dataset: its data set.
         rows: of experiments.csv.
         params: the content of params.yaml.
+        params_at: gives that of a commit; None where it is unknown, and then the row counts as one of the present.
     """
-    defaults = flatten(params)
-    wanted = essential(" ".join(point.changes), defaults)
+    present = defaults(params, dataset, point.method)
+    wanted = present | essential(" ".join(point.changes))
+
+    def setting(row: Row) -> dict[str, Any]:
+        then = defaults(params_at(row["commit"]) or {}, dataset, point.method)
+        return present | {key: then[key] for key in present.keys() & then.keys()} | essential(row["params"])
+
     found = {
         int(row["seed"]): row
         for row in rows
-        if (row["dataset"], row["method"]) == (dataset, point.method) and essential(row["params"], defaults) == wanted
+        if (row["dataset"], row["method"]) == (dataset, point.method) and setting(row) == wanted
     }
     return dict(sorted(found.items()))

@@ -25,6 +25,11 @@ NOISE = Point(
 EXACT = Point("size_targets", "0 %", "size_target")
 
 
+def unchanged(commit):
+    """params.yaml of any commit, as it is today."""
+    return PARAMS
+
+
 def row(params="", seed=0, **cells):
     base = {"experiment": "e", "dataset": "shapes", "method": "size_target", "seed": str(seed), "params": params}
     return dict.fromkeys(ledger.COLUMNS, "") | base | {"size_error": "0.16", "miou": "0.7"} | cells
@@ -42,8 +47,8 @@ def row(params="", seed=0, **cells):
     ],
 )
 def test_a_row_of_the_same_changes_belongs_to_the_setting(params):
-    assert list(rows_of(NOISE, "shapes", [row(params, 3)], PARAMS)) == [3]
-    assert rows_of(EXACT, "shapes", [row(params)], PARAMS) == {}
+    assert list(rows_of(NOISE, "shapes", [row(params, 3)], PARAMS, unchanged)) == [3]
+    assert rows_of(EXACT, "shapes", [row(params)], PARAMS, unchanged) == {}
 
 
 @pytest.mark.parametrize(
@@ -58,29 +63,45 @@ def test_a_row_of_the_same_changes_belongs_to_the_setting(params):
     ],
 )
 def test_any_other_row_does_not(other):
-    assert rows_of(NOISE, "shapes", [other], PARAMS) == {}
+    assert rows_of(NOISE, "shapes", [other], PARAMS, unchanged) == {}
 
 
 def test_a_list_and_a_default_that_is_said_again():
     bins = Point("bins", "three", "size_target", ("size_targets.bins=[0.03,0.11]",))
-    assert list(rows_of(bins, "shapes", [row("size_targets.bins=[0.030, 0.11]")], PARAMS)) == [0]
-    assert list(rows_of(EXACT, "shapes", [row("size_targets.sigma=0 seed=0")], PARAMS)) == [0]
-    assert essential("+a.b=1 source=/x y", {}) == {"a.b": 1}
+    assert list(rows_of(bins, "shapes", [row("size_targets.bins=[0.030, 0.11]")], PARAMS, unchanged)) == [0]
+    assert list(rows_of(EXACT, "shapes", [row("size_targets.sigma=0")], PARAMS, unchanged)) == [0]
+    assert essential("+a.b=1 source=/x y") == {"a.b": 1}
 
 
 def test_a_file_is_known_by_its_name_as_in_the_table():
     people = Point("human", "cats", "size_target", ("size_targets.source=file", "size_file=/data/here/cats.csv"))
     there = row("size_file=.../cats.csv size_targets.source=file")
-    assert list(rows_of(people, "shapes", [there], PARAMS)) == [0]
-    assert rows_of(people, "shapes", [row("size_file=.../dogs.csv size_targets.source=file")], PARAMS) == {}
+    assert list(rows_of(people, "shapes", [there], PARAMS, unchanged)) == [0]
+    assert rows_of(people, "shapes", [row("size_file=.../dogs.csv size_targets.source=file")], PARAMS, unchanged) == {}
 
 
 def test_the_newest_row_of_a_seed_counts_and_seeds_are_in_order():
     rows = [row(seed=2, miou="0.1"), row(seed=0, miou="0.2"), row(seed=2, miou="0.3")]
-    assert {seed: found["miou"] for seed, found in rows_of(EXACT, "shapes", rows, PARAMS).items()} == {
+    assert {seed: found["miou"] for seed, found in rows_of(EXACT, "shapes", rows, PARAMS, unchanged).items()} == {
         0: "0.2",
         2: "0.3",
     }
+
+
+def test_a_row_is_judged_by_the_params_of_its_commit(capsys):
+    """What was the default then counts, what was no key then has today's default, and a commit may be unknown."""
+
+    def then(commit):
+        return {"old": {"size_targets": {"sigma": 0.2}}, "older": {"size_targets": {"gone": 1}}}.get(commit)
+
+    assert rows_of(EXACT, "shapes", [row(commit="old")], PARAMS, then) == {}
+    assert list(rows_of(NOISE, "shapes", [row(commit="old")], PARAMS, then)) == [0]
+    assert list(rows_of(EXACT, "shapes", [row("size_targets.sigma=0", commit="old")], PARAMS, then)) == [0]
+    for commit in ("older", "unknown"):
+        assert list(rows_of(EXACT, "shapes", [row(commit=commit)], PARAMS, then)) == [0]
+    assert curve.params_at("0" * 40) is None
+    assert curve.params_at("0" * 40) is None
+    assert capsys.readouterr().out.count("is not in this clone") == 1
 
 
 @pytest.mark.parametrize("dataset", CURVES)
@@ -95,7 +116,7 @@ def test_the_committed_results_are_found():
     """Of the committed table: exact and 16 % sizes, masks, pseudo masks and tags."""
     root = Path(__file__).parents[2]
     rows, params = ledger.read(root / "metrics" / ledger.FILE), read_yaml(root / "params.yaml")
-    found = {(p.series, p.name): rows_of(p, "shapes", rows, params) for p in CURVES["shapes"]}
+    found = {(p.series, p.name): rows_of(p, "shapes", rows, params, curve.params_at) for p in CURVES["shapes"]}
     for setting in (("size_targets", "0 %"), ("full", "exact"), ("pseudo_mask", "from tags"), ("tags", "alone")):
         assert 0 in found[setting]
 
