@@ -63,8 +63,11 @@ def wait_for(condition, process, log):
 @pytest.fixture(scope="module")
 def postgres():
     """The address of a database in a PostgreSQL cluster of its own, on 127.0.0.1."""
-    if not shutil.which("pg_ctl") or not shutil.which("initdb"):
-        pytest.skip("PostgreSQL (pg_ctl, initdb) is not on the path")
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # where Debian puts them
+    path = os.pathsep.join([os.environ["PATH"], *map(str, programs)])
+    pg_ctl, make_cluster = shutil.which("pg_ctl", path=path), shutil.which("initdb", path=path)
+    if not pg_ctl or not make_cluster:
+        pytest.skip("there is no PostgreSQL (pg_ctl, initdb) on this machine")
     if importlib.util.find_spec("psycopg2") is None:
         pytest.skip("PostgreSQL is there, but psycopg2, its driver, is not installed in this environment")
     folder = Path(tempfile.mkdtemp(prefix="sizewise-postgres-"))  # pytest's own folders are closed to other users
@@ -74,12 +77,12 @@ def postgres():
         account = {"user": "postgres", "group": "postgres", "extra_groups": []}
     port, log = free_port(), folder / "log"
     quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, **account}
-    initdb = ["initdb", "-D", "data", "-U", "sizewise", "--auth=trust", "-E", "UTF8", "--no-sync"]
+    initdb = [make_cluster, "-D", "data", "-U", "sizewise", "--auth=trust", "-E", "UTF8", "--no-sync"]
     subprocess.run(initdb, check=True, **quiet)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-    subprocess.run(["pg_ctl", "-D", "data", "-l", str(log), "-w", "-o", options, "start"], check=True, **quiet)
+    subprocess.run([pg_ctl, "-D", "data", "-l", str(log), "-w", "-o", options, "start"], check=True, **quiet)
     yield f"postgresql+psycopg2://sizewise@127.0.0.1:{port}/postgres"
-    subprocess.run(["pg_ctl", "-D", "data", "-m", "immediate", "stop"], check=True, **quiet)
+    subprocess.run([pg_ctl, "-D", "data", "-m", "immediate", "stop"], check=True, **quiet)
     shutil.rmtree(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
 import socket
 import subprocess
@@ -47,6 +48,8 @@ def ssh(tmp_path):
     if sshd is None or shutil.which("ssh-keygen") is None:
         pytest.skip("there is no SSH server (sshd, ssh-keygen) on this machine")
     pytest.importorskip("dvc_ssh", reason="there is an SSH server, but dvc-ssh is not installed")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # root's sshd wants it, and only a service makes it
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
     with socket.socket() as probe:
