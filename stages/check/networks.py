@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 
 from stages.check.section import broken
 
-OWN_ENCODERS = ("slim_resnet10", "slim_resnet18")
+OWN_ENCODERS = ("tiny_resnet10", "slim_resnet10", "slim_resnet18")
 SMP_ENCODERS = (
     "densenet121", "densenet161", "densenet169", "densenet201", "dpn107", "dpn131", "dpn68", "dpn68b", "dpn92", "dpn98",
     "efficientnet-b0", "efficientnet-b1", "efficientnet-b2", "efficientnet-b3", "efficientnet-b4", "efficientnet-b5",

@@ -16,16 +16,21 @@ from stages.core.networks.vit import ViTEncoder, is_vit
 
 TIMM = "tu-"  # before a name of timm
 
-known.setdefault("slim_resnet10", {"encoder": SlimResNet, "pretrained_settings": {}, "params": {"blocks": 1}})
-known.setdefault("slim_resnet18", {"encoder": SlimResNet, "pretrained_settings": {}, "params": {"blocks": 2}})
+for _name, _size in {
+    "tiny_resnet10": {"blocks": 1, "width": 12},
+    "slim_resnet10": {"blocks": 1, "width": 24},
+    "slim_resnet18": {"blocks": 2, "width": 24},
+}.items():
+    known.setdefault(_name, {"encoder": SlimResNet, "pretrained_settings": {}, "params": _size})
 
 
 def build_encoder(name: str, output_stride: int) -> nn.Module:
     """An encoder with random weights whose last feature map has stride `output_stride` (8, 16 or 32).
 
     Strides beyond it become dilations. `name` is one of segmentation_models.pytorch's (resnet50, mit_b1, ...), any
-    timm model as `tu-NAME`, or `slim_resnet10` / `slim_resnet18` of this project. A plain vision transformer
-    (`tu-vit_tiny_patch16_224`, `tu-vit_small_patch16_dinov3`, ...) has one feature map, at the stride of its patches.
+    timm model as `tu-NAME`, or `tiny_resnet10`, `slim_resnet10` or `slim_resnet18` of this project. A plain vision
+    transformer (`tu-vit_tiny_patch16_224`, `tu-vit_small_patch16_dinov3`, ...) has one feature map, at the stride of
+    its patches.
 
     Raises:
         Fault: there is no such encoder, or it cannot have that output stride.

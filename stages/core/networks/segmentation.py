@@ -144,5 +144,7 @@ def build_network(architecture: str, encoder: str, output_stride: int, num_class
     if depth < 5:  # a slim encoder; the decoders expect five levels unless they are told
         options["encoder_depth"] = depth
         if architecture in DECODER_PER_LEVEL:
-            options["decoder_channels"] = (128, 64, 32, 16)[-depth:]
+            own = (*channels[-2:0:-1], channels[1])  # no level of the decoder is wider than the encoder's beside it
+            widths = zip((128, 64, 32, 16)[-depth:], own, strict=True)
+            options["decoder_channels"] = [min(usual, width or usual) for usual, width in widths]
     return smp.create_model(architecture, encoder, encoder_weights=None, classes=num_classes, **options)
