@@ -154,7 +154,7 @@ LINES = [
     # networks
     (
         {"recipes.drawn.classifier.encoder": "resnt50"},
-        "recipes.drawn.classifier.encoder: must be slim_resnet10, slim_resnet18, an encoder of "
+        "recipes.drawn.classifier.encoder: must be tiny_resnet10, slim_resnet10, slim_resnet18, an encoder of "
         "segmentation_models.pytorch or tu-NAME of timm, is 'resnt50'; did you mean 'resnet50'?",
     ),
     (

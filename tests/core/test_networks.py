@@ -51,7 +51,7 @@ def test_logits_and_features_come_from_one_pass_of_the_encoder(architecture, enc
     assert not segmenter.encoder._forward_hooks
 
 
-@pytest.mark.parametrize("name", ["slim_resnet10", "slim_resnet18", "resnet18", "tu-resnet10t"])
+@pytest.mark.parametrize("name", ["tiny_resnet10", "slim_resnet10", "slim_resnet18", "resnet18", "tu-resnet10t"])
 @pytest.mark.parametrize("stride", [8, 16])
 def test_encoders_have_the_output_stride_that_was_asked_for(name, stride):
     encoder = build_encoder(name, stride).eval()
