@@ -12,14 +12,15 @@ import zipfile
 import numpy as np
 import pytest
 
+from stages.core import fetch as fetching
+from stages.core.archives import Archive, archives_of
 from stages.core.faults import Fault
 from stages.core.files import ZipReader
 from stages.core.locations import archive_of, read_location
 from stages.core.params import Params
 from stages.download import archives as module
-from stages.download import fetch as fetching
 from stages.download import source as source_module
-from stages.download.members import Archive, Stream, archives_of
+from stages.download.members import Stream
 from stages.download.source import write_index
 
 OWN = source_module.Path(source_module.__file__)

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from stages.core import fetch as module
 from stages.core.faults import Fault
-from stages.download import fetch as module
-from stages.download.fetch import downloads_folder
+from stages.core.fetch import downloads_folder
 
 ROOT = Path(__file__).parents[2]
 fetch = partial(module.fetch, pause=0, timeout=5)
@@ -306,7 +306,7 @@ def test_a_slow_server_is_waited_for_and_a_stalled_one_asked_again(server, targe
 def test_a_killed_download_goes_on(server, target):
     server.pauses = [60]
     code = (
-        "import sys; from pathlib import Path; from stages.download.fetch import fetch; "
+        "import sys; from pathlib import Path; from stages.core.fetch import fetch; "
         "fetch(sys.argv[1], Path(sys.argv[2]), sys.argv[3])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, server.url, target, server.checksum], cwd=ROOT)
