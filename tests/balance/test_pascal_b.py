@@ -16,9 +16,9 @@ from stages.balance.annotations import read_images
 from stages.balance.mapping import CLASSES, TABLE, table
 from stages.balance.pascal_b import main
 from stages.core import pool
-from stages.core.dataset import VOID
+from stages.core.dataset import VOID, DatasetInfo, ImageRecord, write_header
 from stages.core.faults import Fault
-from stages.core.files import decode_image, read_csv
+from stages.core.files import decode_image, read_csv, write_zip
 from tests.balance.lvis_files import HEIGHT, WIDTH, Files
 from tests.structure.closure import ROOT
 
@@ -98,6 +98,37 @@ def test_the_order_of_the_files_changes_no_byte(files: Files, tmp_path: Path, mo
     second = {path.relative_to(tmp_path / "two"): path.read_bytes() for path in (tmp_path / "two").rglob("*.*")}
     assert first.keys() == second.keys()
     assert {name for name in first if first[name] != second[name]} == {Path("NOTE.md")}  # the sources' checksums
+
+
+def write_voc(path: Path, classes: tuple[str, ...]) -> None:
+    """dataset.zip of an image with a small dog and a medium one in split val."""
+    info = DatasetInfo("voc12", classes, True, ((0, 0, 0),) * 256, (1024, 9216), "masks", True, True)
+    mask, ids = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint16)
+    for number, window in enumerate((np.s_[:5, :5], np.s_[50:90, :60]), 1):
+        mask[window], ids[window] = 12, number
+    path.parent.mkdir()
+    with write_zip(path) as archive:
+        write_header(archive, info, [ImageRecord("a", ("val",), "raw:a.png", 100, 100, "")], {"a": [12]})
+        archive.png("masks/a.png", mask)
+        archive.png("instances/a.png", ids)
+
+
+def test_the_histogram_beside_vocs(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    voc = tmp_path / "voc12/dataset.zip"
+    write_voc(voc, CLASSES)
+    options = [*files.write(), "--images", "9"]
+    main([*options, "--out", str(tmp_path / "a"), "--beside", str(voc)])
+    assert "voc12 val has 2.00 effective cells" in capsys.readouterr().out
+    rows = {(row["class"], row["size"]): int(row["voc12 val"]) for row in read_csv(tmp_path / "a/histogram.csv")}
+    assert {cell: count for cell, count in rows.items() if count} == {("dog", "small"): 1, ("dog", "medium"): 1}
+    main([*options, "--out", str(tmp_path / "b")])
+    plots = [(tmp_path / folder / "histogram.png").read_bytes() for folder in "ab"]
+    assert plots[0] != plots[1]
+    assert decode_image(plots[0]).shape[:2] == (550, 1100)
+    write_voc(tmp_path / "other/dataset.zip", ("background", *CLASSES[:0:-1]))
+    for path, words in ((tmp_path / "other/dataset.zip", "its classes are not VOC's"), (tmp_path / "x.zip", "no such")):
+        assert refused([*options, "--out", str(tmp_path / "c"), "--beside", str(path)])
+        assert words in capsys.readouterr().err
 
 
 def test_training_images_are_left_out_or_marked(tmp_path: Path) -> None:
