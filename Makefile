@@ -26,6 +26,7 @@ bench: .venv/installed-dev ## measurements of speed and memory
 	python -m tests.benchmarks.pseudo_masks
 	python -m tests.benchmarks.cam
 	python -m tests.benchmarks.coco
+	python -m tests.benchmarks.pascal_b
 	python -m tests.benchmarks.train_aug
 	python -m tests.benchmarks.archives
 	python -m tests.benchmarks.training

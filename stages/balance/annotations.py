@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from stages.balance.mapping import COCO_CLASSES, COCO_LABELS, CORE, Row, lvis_rows
+from stages.balance.sources import Source
 from stages.core.faults import Fault, combine
 
 TRAIN_FOLDER = "train2017/"
 SEGMENTED = ("id", "image_id", "category_id", "segmentation")
 PICTURED = ("id", "height", "width")
+# of files, and of zips that are broken or encrypted
+UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
 class Annotation(NamedTuple):
@@ -64,16 +68,16 @@ def compact(value: dict[str, Any]) -> Any:
     return Annotation(value["id"], value["image_id"], value["category_id"], crowd, shape)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Source) -> dict[str, Any]:
     """The images, annotations and categories of a file in the format of COCO.
 
     Raises:
         Fault: the file cannot be read, or is no such file.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            content = json.load(file, object_hook=compact)
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            content = json.loads(file.read().decode("utf-8-sig"), object_hook=compact)
+    except UNREADABLE as error:
         raise Fault(f"{path} cannot be read: {error}") from None
     except (ValueError, TypeError) as error:
         raise Fault(f"{path} is no JSON of annotations: {error}") from None
@@ -94,7 +98,7 @@ def is_list_of(content: Any, key: str) -> bool:
     return isinstance(content, dict) and isinstance(content.get(key), list)
 
 
-def read_images(lvis_path: Path, coco_paths: Sequence[Path], with_train: bool) -> tuple[list[ImageWork], int]:
+def read_images(lvis_path: Source, coco_paths: Sequence[Source], with_train: bool) -> tuple[list[ImageWork], int]:
     """The images that both LVIS and COCO annotate, sorted by name, and how many training images were left out.
 
     Args:
@@ -137,12 +141,12 @@ def read_images(lvis_path: Path, coco_paths: Sequence[Path], with_train: bool) -
         raise combine("LVIS and COCO do not fit", faults)
     if not works:
         files = ", ".join(map(str, coco_paths))
-        hint = f"; {left_out} are of COCO's training set and were left out" if left_out else ""
+        hint = f"; {left_out} are of COCO's training set and were left out (--keep-train-images)" if left_out else ""
         raise Fault(f"no image of {lvis_path} is in {files}{hint}")
     return works, left_out
 
 
-def read_coco(paths: Sequence[Path]) -> tuple[dict[int, tuple[int, int]], dict[int, list[tuple[Annotation, int]]]]:
+def read_coco(paths: Sequence[Source]) -> tuple[dict[int, tuple[int, int]], dict[int, list[tuple[Annotation, int]]]]:
     """Height and width of each image, and its objects of the 20 classes with their labels.
 
     Raises:

@@ -1,4 +1,4 @@
-"""PASCAL-B rebuilt: `python -m stages.balance.pascal_b --lvis lvis_v1_val.json --coco instances_val2017.json --out B`.
+"""PASCAL-B rebuilt: `python -m stages.balance.pascal_b --out B`.
 
 The size-balanced evaluation set of arXiv 2309.14117, whose list and annotations were never published, made anew from
 the annotations of LVIS and COCO. `mapping`, `paint` and `flattest` say how; NOTE.md in the result says of what.
@@ -23,12 +23,17 @@ from stages.balance.mapping import CLASSES
 from stages.balance.pascal_b_report import Result, histogram_plot, histogram_table, note, pool_table, summary
 from stages.balance.pool import pool_counts
 from stages.balance.selection import priorities
+from stages.balance.sources import file_of, sources
+from stages.core.command import exit_on_fault
 from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 
 WRONG = 2  # exit code: the arguments or the files are not as they should be
 IMAGES = 1137  # of PASCAL-B, arXiv 2309.14117, section 4
 EPILOG = """\
+The annotations of LVIS v1 and COCO are downloaded where they are not named (pascal_b in params.yaml says from where),
+into SIZEWISE_DOWNLOADS or .scratch/downloads, and read inside their zips.
+
 OUT gets masks/, instances/, classes.txt and list.txt, which are scored with
   python -m stages.evaluate.score --predictions P --masks OUT/masks --instances OUT/instances \\
     --classes OUT/classes.txt
@@ -46,12 +51,14 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = result.add_argument
-    add("--lvis", type=Path, required=True, metavar="JSON", help="lvis_v1_val.json")
-    add("--coco", type=Path, required=True, nargs="+", metavar="JSON", help="instances_val2017.json")
+    lvis = "val or train of LVIS v1, which is downloaded; or its JSON, or a zip of it (default: %(default)s)"
+    add("--lvis", default="val", metavar="FILE", help=lvis)
+    coco = "instances_val2017.json, or annotations_trainval2017.zip (default: the latter, downloaded)"
+    add("--coco", type=Path, default=(), nargs="+", metavar="FILE", help=coco)
     add("--out", type=Path, required=True, metavar="FOLDER", help="is made; must not be there")
     add("--images", type=int, default=IMAGES, metavar="N", help="how many to choose (default: %(default)s)")
     add("--seed", type=int, default=0, help="decides between images that are equally good (default: %(default)s)")
-    train = "keep images of COCO's training set, too (name its JSON under --coco as well); a network trained on COCO"
+    train = "keep images of COCO's training set, too (a JSON of theirs under --coco as well); a network trained on COCO"
     add("--keep-train-images", action="store_true", help=f"{train} has seen them")
     add("--beside", type=Path, metavar="ZIP", help="dataset.zip of VOC from `prepare`, to show beside the result")
     add("--split", default="val", help="the split of --beside (default: %(default)s)")
@@ -102,8 +109,9 @@ def build(options: argparse.Namespace) -> str:
         raise Fault(f"--images {options.images}: at least one")
     with new_folder(options.out) as folder:
         beside = beside_histogram(options.beside, options.split) if options.beside else None
+        lvis, coco = sources(options.lvis, options.coco, options.keep_train_images)
         sys.stderr.write("reading the annotations\n")
-        works, left_out = read_images(options.lvis, options.coco, options.keep_train_images)
+        works, left_out = read_images(lvis, coco, options.keep_train_images)
         counts = converted(folder, works)
         names = [work.name for work in works]
         flat = counts.reshape(len(works), -1)
@@ -117,7 +125,7 @@ def build(options: argparse.Namespace) -> str:
             bound=bound(flat, chosen),
             seed=options.seed,
             checksum=hashlib.sha256(listed.encode()).hexdigest(),
-            sources=(options.lvis, *options.coco),
+            sources=tuple(dict.fromkeys(map(file_of, (lvis, *coco)))),
             beside=beside,
             beside_name=f"{options.beside.parent.name} {options.split}" if options.beside else "",
         )
@@ -139,17 +147,13 @@ def build(options: argparse.Namespace) -> str:
     return summary(result) + f"written to {options.out}\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; gives the exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     options = parser().parse_args(arguments)
-    try:
+    with exit_on_fault("pascal_b", WRONG, "nothing was written"):
         text = build(options)
-    except (Fault, OSError) as error:
-        sys.stderr.write(f"{error}\nnothing was written\n")
-        return WRONG
     sys.stdout.write(text)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -189,7 +189,7 @@ def is_none_or_spacing(value: Any) -> Any:
 
 
 class Acdc(Section):
-    """The NIfTI volumes of the ACDC challenge; its splits are made by patient."""
+    """The NIfTI volumes of the ACDC challenge; its splits are made by patient; `archives` may be left out."""
 
     format: Literal["acdc"]
     val_every: Annotated[int, Field(ge=2)]
@@ -197,6 +197,7 @@ class Acdc(Section):
     spacing: Annotated[Any, AfterValidator(is_none_or_spacing)]
     size_bins: SizeBins
     headline: Literal["val", "test"]
+    archives: Archives = []
 
 
 DataSet = Annotated[Shapes | Voc | Folder | Coco | Acdc, Field(discriminator="format")]

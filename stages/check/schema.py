@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from stages.check.datasets import DataSet
+from stages.check.datasets import Archives, DataSet
 from stages.check.methods import Methods
 from stages.check.recipes import Recipe
 from stages.check.section import Count, Name, Section, Seed, Share, Text, broken
@@ -75,6 +75,12 @@ class Balance(Section):
     seed: Seed
 
 
+class PascalB(Section):
+    """The annotations that the rebuild of PASCAL-B is made of."""
+
+    archives: Archives
+
+
 class Evaluate(Section):
     """How predictions are scored, and pictures beside the numbers."""
 
@@ -97,4 +103,5 @@ class Everything(Section):
     methods: Methods
     size_targets: SizeTargets
     balance: Balance
+    pascal_b: PascalB
     evaluate: Evaluate

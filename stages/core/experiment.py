@@ -14,6 +14,7 @@ from typing import Any
 from stages.core.params import read_yaml
 
 UNKNOWN = "none"  # the commit outside git
+UNREAD = "pascal_b"  # the section of params.yaml that no stage reads
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def relevant(tree: Mapping[str, Any]) -> dict[str, Any]:
 
     def counts(key: str) -> bool:
         parts = key.split(".")
+        if parts[0] == UNREAD:
+            return False
         if parts[0] in chosen and len(parts) > 1 and parts[1] not in chosen[parts[0]]:
             return False
         return parts[0] != "recipes" or parts[2:3] != ["methods"] or parts[3:4] in ([method], [])

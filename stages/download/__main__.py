@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stages.core.fetch import downloads_folder
 from stages.core.stage import SCRATCH, Stage, dataset_params, run
 from stages.download.acdc import write_slices
-from stages.download.fetch import downloads_folder
 from stages.download.generate import check_generator, generate
 from stages.download.source import write_index
 from stages.download.weights import pretrained, write_weights

@@ -19,19 +19,21 @@ import zlib
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import nibabel
 import numpy as np
 
 from stages.core.dataset import RAW_PREFIX
-from stages.core.faults import Fault, combine
+from stages.core.faults import combine
 from stages.core.files import csv_text, encode_png, write_zip
+from stages.core.locations import read_location
 from stages.core.params import Params
 from stages.core.pool import process_map
+from stages.download.acdc_patients import Patient, find_patients
 from stages.download.source import INDEX_COLUMNS
 
-FOLDERS = ("training", "testing")
 PHASES = ("ED", "ES")
 LABELS = 4
 SUFFIXES = (".nii.gz", ".nii")
@@ -42,16 +44,23 @@ SLICE_COLUMNS = (
 )  # fmt: skip
 
 
+class File(NamedTuple):
+    """A file's name, for messages, and its location."""
+
+    name: str
+    location: str
+
+
 @dataclass(frozen=True)
 class Frame:
-    """One volume: the folder of its patient, which of FOLDERS that is in, ED or ES, the patient's group, two files."""
+    """One volume: its patient, in which folder, the patient's group, ED or ES, two files."""
 
     patient: str
     folder: str
     group: str
     phase: str
-    image: Path
-    labels: Path
+    image: File
+    labels: File
 
 
 @dataclass(frozen=True)
@@ -71,14 +80,15 @@ def write_slices(path: Path, name: str, source: Path, data: Params) -> None:
     Args:
         path: the zip to write.
         name: the data set's name.
-        source: the folder that holds training/ and perhaps testing/, or database/ with these.
-        data: `clip`, two percentiles of a volume that become 0 and 255; `spacing`, in mm, or none to leave it.
+        source: see `find_patients`.
+        data: `clip`, two percentiles of a volume that become 0 and 255; `spacing`, in mm, or none to leave it;
+            `archives`, if it is to be downloaded.
 
     Raises:
         Fault: files are missing, broken or no such volumes; all of them are named.
     """
     faults: list[str] = []
-    frames = find_frames(name, source, faults)
+    frames = [frame for patient in find_patients(name, source, data) for frame in frames_of(patient, faults)]
     rows, index = [], []
     with write_zip(path) as archive:
         for result in process_map(partial(to_slices, data.clip, data.spacing), frames, "slices", len(frames)):
@@ -94,48 +104,41 @@ def write_slices(path: Path, name: str, source: Path, data: Params) -> None:
         archive.text("index.csv", csv_text(sorted(index, key=lambda row: row["name"]), INDEX_COLUMNS))
 
 
-def find_frames(name: str, source: Path, faults: list[str]) -> list[Frame]:
-    """The frames of all patients, in the order of their names; `faults` gets what is missing.
-
-    Raises:
-        Fault: there are no patients.
-    """
-    roots = [root for root in (source, source / "database") if (root / FOLDERS[0]).is_dir()]
-    folders = [root / folder for root in roots[:1] for folder in FOLDERS]
-    patients = [path for folder in folders for path in sorted(folder.glob("patient*")) if path.is_dir()]
-    if not patients:
-        raise Fault(f"source {source} of data set {name} has no folder training/patient001 or database/training/...")
+def frames_of(patient: Patient, faults: list[str]) -> list[Frame]:
+    """The frames of a patient; `faults` gets what is missing."""
+    try:
+        about = read_info(patient.files.get("Info.cfg"))
+    except ValueError as error:
+        faults.append(f"{patient.title}/Info.cfg: {error}")
+        return []
     frames = []
-    for patient in patients:
-        try:
-            about = read_info(patient / "Info.cfg")
-        except ValueError as error:
-            faults.append(f"{patient}/Info.cfg: {error}")
-            continue
-        for phase in PHASES:
-            stem = f"{patient.name}_frame{int(about[phase]):02d}"
-            found = [
-                next((path for suffix in SUFFIXES if (path := patient / f"{stem}{end}{suffix}").is_file()), None)
-                for end in ("", "_gt")
-            ]
-            faults += [
-                f"{patient}/{stem}{end}{SUFFIXES[0]} is missing; Info.cfg says that it is {phase}"
-                for end, path in zip(("", "_gt"), found, strict=True)
-                if path is None
-            ]
-            if None not in found:
-                frames.append(Frame(patient.name, patient.parent.name, about.get("Group", ""), phase, *found))
+    for phase in PHASES:
+        stem = f"{patient.name}_frame{int(about[phase]):02d}"
+        names = [
+            next((name for suffix in SUFFIXES if (name := f"{stem}{end}{suffix}") in patient.files), None)
+            for end in ("", "_gt")
+        ]
+        faults += [
+            f"{patient.title}/{stem}{end}{SUFFIXES[0]} is missing; Info.cfg says that it is {phase}"
+            for end, name in zip(("", "_gt"), names, strict=True)
+            if name is None
+        ]
+        if None not in names:
+            files = (File(f"{patient.title}/{name}", patient.files[name]) for name in names)
+            frames.append(Frame(patient.name, patient.folder, about.get("Group", ""), phase, *files))
     return frames
 
 
-def read_info(path: Path) -> dict[str, str]:
+def read_info(location: str | None) -> dict[str, str]:
     """The lines `key: value` of Info.cfg.
 
     Raises:
-        ValueError: it cannot be read, or does not say the numbers of the frames.
+        ValueError: it is missing or cannot be read, or does not say the numbers of the frames.
     """
+    if location is None:
+        raise ValueError("it is missing")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_location(location).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read: {error}") from None
     about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -149,23 +152,24 @@ def to_slices(clip: tuple[float, float], spacing: float | str, frame: Frame) -> 
     """The pictures and label maps of a frame."""
     faults: list[str] = []
     volumes, steps = [], (1.0, 1.0, 1.0)
-    for path in (frame.image, frame.labels):
+    for file in (frame.image, frame.labels):
         try:
-            volume, steps = read_volume(path)
+            volume, steps = read_volume(file.location)
             volumes.append(volume)
         except ValueError as error:
-            faults.append(f"{path}: {error}")
+            faults.append(f"{file.name}: {error}")
     if not faults:
         image, labels = volumes
         if labels.shape != image.shape:
-            faults.append(f"{frame.labels}: of shape {labels.shape}, but {frame.image.name} is of {image.shape}")
+            other = frame.image.name.rpartition("/")[2]
+            faults.append(f"{frame.labels.name}: of shape {labels.shape}, but {other} is of {image.shape}")
         if not np.isin(labels, range(LABELS)).all():
-            faults.append(f"{frame.labels}: labels other than 0 to {LABELS - 1}")
+            faults.append(f"{frame.labels.name}: labels other than 0 to {LABELS - 1}")
     if not faults:
         try:
             grey = to_grey(image, clip)
         except ValueError as error:
-            faults.append(f"{frame.image}: {error}")
+            faults.append(f"{frame.image.name}: {error}")
     if faults:
         return Slices(faults=faults)
     rows, files = [], {}
@@ -181,14 +185,14 @@ def to_slices(clip: tuple[float, float], spacing: float | str, frame: Frame) -> 
     return Slices(rows, files)
 
 
-def read_volume(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
+def read_volume(location: str) -> tuple[np.ndarray, tuple[float, float, float]]:
     """A NIfTI volume (X, Y, Z) with its scaling applied, and its spacing in mm along each axis.
 
     Raises:
         ValueError: it cannot be read, is no volume, or unpacks to more than such a volume has.
     """
     try:
-        content = path.read_bytes()
+        content = read_location(location)
         if content.startswith(GZIP):
             unpacker = zlib.decompressobj(31)
             content = unpacker.decompress(content, MOST_BYTES)

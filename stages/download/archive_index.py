@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
+from stages.core.archives import Archive
 from stages.core.faults import combine
 from stages.core.files import write_zip
 from stages.core.locations import packed_span, span
-from stages.download.members import Archive, BrokenArchiveError, Member, Stream, choose, unpack
+from stages.download.members import BrokenArchiveError, Member, Stream, choose, unpack
 from stages.download.tar_members import tar_members
 from stages.download.zip_members import zip_members
 

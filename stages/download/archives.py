@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
-from tqdm import tqdm
 
+from stages.core.archives import Archive, doubt, fetch_archive
 from stages.core.faults import Fault, combine
+from stages.core.fetch import digest, matches
 from stages.download.archive_index import restore
-from stages.download.fetch import digest, fetch, matches
-from stages.download.members import Archive
 
 PACKED_TAR = (".tgz", ".tar.gz")
 
@@ -31,13 +30,10 @@ def downloaded(name: str, archives: Sequence[Archive], folder: Path, parts: Sequ
         if is_restored(archive, folder, parts):
             paths.append(restored(archive, folder, parts))
             continue
-        path = folder / archive.file
-        if not path.exists():
-            tqdm.write(f"{name}: {archive.file} comes from {archive.url} to {path.absolute()}")
         try:
-            fetch(archive.url, path, archive.checksum, mirrors=archive.mirrors, size=archive.size)
+            path = fetch_archive(name, archive, folder)
         except Fault as fault:
-            faults.append(str(fault) + doubt(archive))
+            faults.append(str(fault))
             continue
         paths.append(readable(archive, path, folder, parts))
     if faults:
@@ -71,11 +67,6 @@ def found(name: str, archives: Sequence[Archive], source: Path, folder: Path, pa
 def faults_of(title: str, faults: list[str]) -> Fault:
     """One fault as it is, or all of several."""
     return Fault(f"{title}: {faults[0]}") if len(faults) == 1 else combine(title, faults)
-
-
-def doubt(archive: Archive) -> str:
-    """A sentence about a checksum that only one source vouches for."""
-    return "" if archive.confirmed else "; this checksum rests on one source, which may be wrong or out of date"
 
 
 def readable(archive: Archive, path: Path, folder: Path, parts: Sequence[str]) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from stages.core.params import Params
+from stages.core.archives import Archive
 
 CHUNK = 1 << 20
 LARGEST = 2**31  # bytes of a member, unpacked; the largest that is used, LVIS's annotations, has half of it
@@ -38,49 +38,8 @@ class Member:
     crc: int | None = None
 
 
-@dataclass(frozen=True)
-class Archive:
-    """An entry of `archives` in params.yaml.
-
-    file: its name in the downloads folder or the source.
-    url, mirrors: where it can be had.
-    size: bytes, or None where they are not known.
-    checksum: `md5:HEX` or `sha256:HEX`.
-    confirmed: several sources agree on the checksum.
-    strip: what the names of its members begin with; others are not looked at.
-    under: what takes its place, so that names are those of an unpacked source.
-    """
-
-    file: str
-    url: str
-    mirrors: tuple[str, ...]
-    size: int | None
-    checksum: str
-    confirmed: bool
-    strip: str
-    under: str
-
-
 class BrokenArchiveError(Exception):
     """The archive as a whole cannot be read; the message says why and where."""
-
-
-def archives_of(data: Params) -> list[Archive]:
-    """The archives that a data set names in params.yaml; most name none."""
-    entries = data.archives if "archives" in data else ()
-    return [
-        Archive(
-            file=entry.file,
-            url=entry.url,
-            mirrors=entry.mirrors,
-            size=None if entry.size == "none" else entry.size,
-            checksum=entry.checksum,
-            confirmed=entry.confirmed,
-            strip="" if entry.strip == "none" else entry.strip,
-            under="" if entry.under == "none" else entry.under,
-        )
-        for entry in entries
-    ]
 
 
 def is_part(name: str, parts: Iterable[str]) -> bool:

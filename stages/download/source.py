@@ -13,15 +13,15 @@ from typing import Any
 
 from tqdm import tqdm
 
+from stages.core.archives import Archive, archives_of
 from stages.core.faults import Fault, combine
+from stages.core.fetch import downloads_folder
 from stages.core.files import csv_text, md5, write_zip
 from stages.core.params import Params
 from stages.core.pool import workers
 from stages.core.stage import SCRATCH
 from stages.download.archive_index import index_archive
 from stages.download.archives import downloaded, found
-from stages.download.fetch import downloads_folder
-from stages.download.members import Archive, archives_of
 
 INDEX_COLUMNS = ("name", "location", "size", "md5")
 LISTS = "ImageSets/Segmentation"

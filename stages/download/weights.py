@@ -11,8 +11,8 @@ import torch
 import torchvision
 
 from stages.core.faults import Fault
+from stages.core.fetch import fetch
 from stages.core.files import atomic
-from stages.download.fetch import fetch
 
 # Encoders of segmentation_models.pytorch whose parameters have torchvision's names.
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from stages.core.command import exit_on_fault
 from stages.core.faults import Fault
 from stages.core.files import read_json
 
@@ -57,14 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", nargs="+", type=Path, metavar="JSON", help="results of stages.evaluate.score --json")
     parser.add_argument("--metrics", nargs="+", default=METRICS, help=f"default: {' '.join(METRICS)}")
     options = parser.parse_args(arguments)
-    try:
+    with exit_on_fault("rank", code=2):
         missing = [str(path) for path in options.results if not path.is_file()]
         if missing:
             raise Fault(f"not found: {', '.join(missing)}")
         found = rank_correlations([read_json(path) for path in options.results], options.metrics)
-    except Fault as fault:
-        sys.stderr.write(f"sizewise rank: {fault}\n")
-        sys.exit(2)
     sys.stdout.write(f"Spearman's rank correlation over {len(options.results)} prediction sets\n")
     for (one, other), value in found.items():
         sys.stdout.write(f"{one:>14} {other:<14} {value:6.3f}\n")

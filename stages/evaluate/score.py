@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from stages.core.command import exit_on_fault
 from stages.core.dataset import VOID
 from stages.core.faults import Fault
 from stages.core.files import atomic, csv_text
@@ -186,21 +187,17 @@ def score(options: argparse.Namespace) -> str:
     return screen(report)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; gives the exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     command = parser()
     options = command.parse_args(arguments)
     complaint = complaints(options)
     if complaint:
         command.error(complaint)
-    try:
+    with exit_on_fault("score", WRONG, "nothing was written"):
         text = score(options)
-    except (Fault, OSError) as error:
-        sys.stderr.write(f"{error}\nnothing was written\n")
-        return WRONG
     sys.stdout.write(text)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

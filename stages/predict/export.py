@@ -23,6 +23,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from stages.core.command import exit_on_fault
 from stages.core.faults import Fault, combine
 from stages.core.files import ZipReader, decode_image
 from stages.core.label_folder import write_folder
@@ -110,13 +111,11 @@ def main(arguments: list[str] | None = None) -> None:
     if options.masks and not options.voc:
         parser.error("--masks goes with --voc; without, the folder is what would be written")
     split, out = options.split or (TEST if options.voc else TRAIN), options.out.resolve()
-    try:
+    with exit_on_fault("export"):
         maps = segmented(options.masks) if options.masks else predicted(load("predict").outs["predictions"], split)
         if options.voc:
             maps, out = of_voc(maps), voc_folder(out, options.competition, split)
         count = write_folder(out, maps, options.force)
-    except (Fault, OSError) as fault:
-        sys.exit(f"sizewise export: {fault}")
     sys.stdout.write(f"{count} label maps in {out}\n")
 
 

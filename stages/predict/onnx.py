@@ -29,6 +29,7 @@ import onnx
 import torch
 from torch import nn
 
+from stages.core.command import exit_on_fault
 from stages.core.faults import Fault
 from stages.core.files import atomic, md5
 from stages.core.networks.encoders import read_segmenter
@@ -188,10 +189,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.size and min(options.size) < 1:
         parser.error("--size takes two positive whole numbers")
-    try:
+    with exit_on_fault("onnx"):
         worst = write_onnx(options.model, options.out, options.weights, options.size and tuple(options.size))
-    except (Fault, OSError) as fault:
-        sys.exit(f"sizewise onnx: {fault}")
     said = "not compared with PyTorch, as onnxruntime is not installed"
     if worst is not None:
         said = f"differs from PyTorch by at most {worst:.1e} of a probability"

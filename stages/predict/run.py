@@ -23,6 +23,7 @@ import torch
 from PIL import Image, ImageOps
 from PIL.Image import DecompressionBombError
 
+from stages.core.command import exit_on_fault
 from stages.core.device import be_deterministic, device
 from stages.core.faults import Fault, combine
 from stages.core.files import atomic, encode_png
@@ -179,12 +180,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--overlay", action="store_true", help="also draw the labels over the pictures")
     parser.add_argument("--plain", action="store_true", help="one pass at scale 1, without a CRF")
     options = parser.parse_args(arguments)
-    try:
+    with exit_on_fault("predict"):
         model = read_segmenter(options.model)
         recipe = recipe_of(model, options.plain)
         count = segment_folder(model, options.images.resolve(), options.out.resolve(), recipe, options.overlay)
-    except (Fault, OSError) as fault:
-        sys.exit(f"sizewise predict: {fault}")
     sys.stdout.write(f"{count} label maps in {options.out.resolve()}\n")
 
 

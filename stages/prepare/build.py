@@ -17,7 +17,7 @@ from stages.prepare.layout import Index, Layout
 from stages.prepare.parts import forget, results
 from stages.prepare.shapes import read_shapes
 from stages.prepare.tag_differences import COLUMNS, summary, tag_differences
-from stages.prepare.verify import PALETTE, verify
+from stages.prepare.verify import PALETTE, SHOWN, UPRIGHT, verify
 from stages.prepare.voc import read_voc
 
 FORMATS: dict[str, Callable[[Index, Params, list[str]], Layout]] = {
@@ -50,11 +50,16 @@ def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[s
     layout = FORMATS[data.format](index, data, faults)
     records: list[ImageRecord] = []
     present: dict[str, tuple[int, ...]] = {}
+    turned: list[str] = []
     empty = unseen = 0
     with write_zip(out) as archive:
         check = partial(verify, index.raw, len(layout.classes))
         for entry, result in zip(layout.entries, results(check, layout.entries, kept), strict=True):
             faults += result.faults
+            if result.orientation != 1:
+                turned.append(entry.image.name)
+                if layout.own and result.mask is not None:
+                    faults.append(in_doubt(entry.image.name, entry.mask.name, result.orientation))
             if faults:  # nothing will be written, but every file is looked at
                 continue
             image = entry.image
@@ -89,6 +94,11 @@ def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[s
         if layout.tags is not None:
             archive.text("tag_differences.csv", csv_text(differences, COLUMNS))
     lines = notes(name, layout, records, shown, differences)
+    if turned:
+        lines.append(
+            f"{name}: {len(turned)} images are shown turned or mirrored (EXIF orientation) and read as stored: "
+            f"{', '.join(turned[:SHOWN])}{', ...' if len(turned) > SHOWN else ''}; {UPRIGHT} stores them as shown"
+        )
     if empty:
         lines.append(
             f"{name}: {empty} annotated objects cover no pixel, such as polygons of no width; they are nowhere"
@@ -96,6 +106,15 @@ def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[s
     if unseen and layout.tags is None:
         lines.append(f"{name}: {unseen} of {len(records)} images have an annotated class that their masks do not show")
     return lines
+
+
+def in_doubt(image: str, mask: str, orientation: int) -> str:
+    """What a person reads whose mask fits an image as stored and, by its size, as shown too."""
+    return (
+        f"{image}: its EXIF orientation {orientation} turns or mirrors it when it is shown, and {mask} does not tell "
+        f"by its size whether it was drawn on that; images are read as stored. If it was, store the image upright, as "
+        f"{UPRIGHT} does; if not, take the mark away, as `exiftool -Orientation= FILE` does"
+    )
 
 
 def class_faults(

@@ -52,7 +52,8 @@ def read_folder(index: Index, data: Params, faults: list[str]) -> Layout:
     if data.tags in TAGS:
         name, read_tags = TAGS[data.tags]
         tags = read_tags(index, name, splits, taggable(classes, data.background), faults)
-    return Layout(classes, data.background, entries, bool(instances) and data.masks != "none", tags, data.untrained)
+    used = bool(instances) and data.masks != "none"
+    return Layout(classes, data.background, entries, used, tags, data.untrained, own=True)
 
 
 def read_classes(index: Index) -> tuple[str, ...]:

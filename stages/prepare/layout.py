@@ -41,6 +41,7 @@ class Layout:
     instances: instance maps are used.
     tags: the labels tagged per id; None where they come from the masks.
     untrained: classes that no training image has, known and accepted; None where a format knows no such thing.
+    own: the masks are a person's own, drawn with any program, perhaps on pictures that it turned.
     notes: lines worth telling a person about a data set that is in order.
     tables: text of further members of dataset.zip, by name.
     """
@@ -51,6 +52,7 @@ class Layout:
     instances: bool
     tags: dict[str, list[int]] | None
     untrained: tuple[str, ...] | None
+    own: bool = False
     notes: tuple[str, ...] = ()
     tables: dict[str, str] = field(default_factory=dict)
 

@@ -47,18 +47,18 @@ def write_part(path: Path, batch: list[Verified]) -> None:
     """A zip of facts.json and of the PNGs by the result's place in the part."""
     with write_zip(path) as archive:
         for place, result in enumerate(batch):
-            archive.bytes(f"masks/{place}.png", result.mask)
+            if result.mask is not None:
+                archive.bytes(f"masks/{place}.png", result.mask)
             if result.instances is not None:
                 archive.bytes(f"instances/{place}.png", result.instances)
-        facts = [(one.height, one.width, one.present, one.empty, one.unseen) for one in batch]
+        facts = [(one.height, one.width, one.present, one.empty, one.unseen, one.orientation) for one in batch]
         archive.text("facts.json", json.dumps(facts))
 
 
 def read_part(path: Path) -> Iterator[Verified]:
     """What `write_part` wrote."""
     archive = ZipReader(path)
-    for place, (height, width, present, empty, unseen) in enumerate(json.loads(archive.text("facts.json"))):
-        name = f"instances/{place}.png"
-        instances = archive.bytes(name) if name in archive else None
-        mask = archive.bytes(f"masks/{place}.png")
-        yield Verified(height, width, mask, instances, tuple(present), empty, unseen)
+    for place, (height, width, present, *rest) in enumerate(json.loads(archive.text("facts.json"))):
+        names = (f"masks/{place}.png", f"instances/{place}.png")
+        maps = (archive.bytes(name) if name in archive else None for name in names)
+        yield Verified(height, width, *maps, tuple(present), *rest)

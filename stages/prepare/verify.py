@@ -1,4 +1,9 @@
-"""Every file of one image, opened once: does it decode, do the sizes agree, are the label values known."""
+"""Every file of one image, opened once: does it decode, do the sizes agree, are the label values known.
+
+An image is read as stored, whatever its EXIF orientation, as torchvision and Pillow read it. Programs that draw masks
+differ: some draw on the picture as it is shown, turned by that orientation. Where the sizes tell, a mask must be of the
+picture as stored; where they do not (a half turn, a mirror, a square), the result says so.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +33,22 @@ GREY_STEP = {2: 85, 4: 17}  # Pillow stretches grey values of 2 and 4 bits to 0.
 # What Pillow raises for broken files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, DecompressionBombError)
 SHOWN = 8
+ORIENTATION = 0x0112  # the tag of EXIF 2.32: 1 is upright, 2 to 4 mirror it or turn it by half, 5 to 8 change its sides
+UPRIGHT = "`mogrify -auto-orient FILE`"  # ImageMagick
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Height and width of an image as stored, in pixels, and its EXIF orientation, 1 to 8."""
+
+    size: tuple[int, int]
+    orientation: int
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Height and width as programs show it that heed the orientation."""
+        return self.size[::-1] if self.orientation >= 5 else self.size
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,7 @@ class Verified:
     present: the labels that have a pixel, void left out.
     empty: number of drawn outlines that cover no pixel.
     unseen: a drawn class has no pixel in the mask.
+    orientation: EXIF's, 2 to 8, where the sizes do not tell whether the maps are of the picture as stored; else 1.
     """
 
     height: int = 0
@@ -49,52 +70,66 @@ class Verified:
     present: tuple[int, ...] = ()
     empty: int = 0
     unseen: bool = False
+    orientation: int = 1
     faults: list[str] = field(default_factory=list)
 
 
 def verify(raw: ZipReader, num_classes: int, entry: Entry) -> Verified:
     """Opens or draws the image, the mask and the instance map of `entry` and checks them against each other."""
     faults: list[str] = []
-    size = attempt(faults, entry.image.name, lambda: image_size(read(raw, entry.image)))
+    image = attempt(faults, entry.image.name, lambda: picture(read(raw, entry.image)))
     if isinstance(entry.mask, Drawing):
-        return verify_drawing(entry.image.name, size, entry.mask, faults)
+        return verify_drawing(entry.image.name, image, entry.mask, faults)
     mask = instances = None
     if entry.mask is not None:
         mask = attempt(faults, entry.mask.name, lambda: label_map(numbers(raw, entry.mask), num_classes))
     if entry.instances is not None:
         instances = attempt(faults, entry.instances.name, lambda: instance_map(numbers(raw, entry.instances)))
     for file, array in ((entry.mask, mask), (entry.instances, instances)):
-        if size is not None and array is not None and array.shape != size:
-            faults.append(
-                f"{file.name}: {array.shape[0]} x {array.shape[1]} pixels (height x width), "
-                f"but its image {entry.image.name} has {size[0]} x {size[1]}"
-            )
+        if image is not None and array is not None and array.shape != image.size:
+            faults.append(of_another_size(file.name, array.shape, entry.image.name, image))
     if faults:
         return Verified(faults=faults)
     return Verified(
-        *size,
+        *image.size,
         None if mask is None else encode_png(mask, PALETTE),
         None if instances is None else encode_png(instances),
         () if mask is None else present_labels(mask),
+        orientation=image.orientation if mask is None else untold(image),
     )
 
 
-def verify_drawing(image: str, size: tuple[int, int] | None, drawing: Drawing, faults: list[str]) -> Verified:
-    """The same for maps that are drawn; `image` is the image's name, and `faults` what is wrong with it."""
+def of_another_size(name: str, found: tuple[int, ...], image: str, stored: Picture) -> str:
+    """What a person reads whose mask or annotation `name` is of another size than its image."""
+    size, shown = stored.size, stored.shown
+    text = f"{name}: {found[0]} x {found[1]} pixels (height x width), but its image {image} has {size[0]} x {size[1]}"
+    if found != shown:
+        return text
+    return (
+        f"{text} as stored and that size as shown, turned by its EXIF orientation {stored.orientation}; images are "
+        f"read as stored: store it upright, as {UPRIGHT} does"
+    )
+
+
+def untold(image: Picture) -> int:
+    """The orientation of an image that goes with maps of its size; 1 where that size is only that of it as stored."""
+    return image.orientation if image.shown == image.size else 1
+
+
+def verify_drawing(name: str, image: Picture | None, drawing: Drawing, faults: list[str]) -> Verified:
+    """The same for maps that are drawn; `name` is the image's, and `faults` what is wrong with it."""
     stated = (drawing.height, drawing.width)
-    work = draw if size == stated else run_lengths  # a size that is wrong may be any, and take any memory
+    fits = image is not None and image.size == stated
+    work = draw if fits else run_lengths  # a size that is wrong may be any, and take any memory
     drawn = attempt(faults, drawing.name, lambda: work(drawing))
-    if size is not None and size != stated:
-        faults.append(
-            f"{drawing.name}: {stated[0]} x {stated[1]} pixels (height x width), "
-            f"but its image {image} has {size[0]} x {size[1]}"
-        )
+    if image is not None and not fits:
+        faults.append(of_another_size(drawing.name, stated, name, image))
     if faults:
         return Verified(faults=faults)
     present = present_labels(drawn.mask)
     unseen = {outline.label for outline in drawing.outlines} - set(present)
     maps = encode_png(drawn.mask, PALETTE), encode_png(drawn.instances)
-    return Verified(*stated, *maps, present, drawn.empty, bool(unseen))
+    return Verified(*stated, *maps, present, drawn.empty, bool(unseen), untold(image))
 
 
 def present_labels(mask: np.ndarray) -> tuple[int, ...]:
@@ -127,8 +162,8 @@ def open_whole(content: bytes) -> Image.Image:
     return image
 
 
-def image_size(content: bytes) -> tuple[int, int]:
-    """Height and width of an image that has 8 bits per channel.
+def picture(content: bytes) -> Picture:
+    """Size and orientation of an image that has 8 bits per channel.
 
     Raises:
         ValueError: it does not decode, or has more bits, which would be cut to 8 unseen.
@@ -136,7 +171,16 @@ def image_size(content: bytes) -> tuple[int, int]:
     image = open_whole(content)
     if image.mode not in IMAGE_MODES:
         raise ValueError(f"an image of mode {image.mode}; convert it to 8 bits per channel, grey or RGB")
-    return image.height, image.width
+    return Picture((image.height, image.width), orientation_of(image))
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1 where there is none, or one that means nothing."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except BROKEN:  # a picture is whole without its EXIF, and who shows it takes a broken one for none
+        return 1
+    return int(value) if value in range(1, 9) else 1
 
 
 def integer_map(content: bytes) -> np.ndarray:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from stages.core.command import exit_on_fault
 from stages.core.dataset import LABELLED_SPLITS, Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader
@@ -54,12 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--force", action="store_true", help="write into a folder that is not empty")
     options = parser.parse_args(arguments)
     out = options.out.resolve()
-    try:
+    with exit_on_fault("export"):
         stage = load("refine")
         dataset = Dataset(stage.deps["dataset"])
         count = export(stage.outs["pseudo_masks"], dataset, options.split, out, options.force)
-    except (Fault, OSError) as fault:
-        sys.exit(f"sizewise export: {fault}")
     sys.stdout.write(f"{count} label maps in {out}\n")
 
 

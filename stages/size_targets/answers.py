@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.core.command import exit_on_fault
 from stages.core.faults import Fault, combine
 from stages.core.files import write_csv
 from stages.size_targets.errors import COLUMNS, divergence, group_rows, share_groups
@@ -79,16 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.out and not options.name:
         parser.error("--out needs --class: the answers do not name the class that they are about")
-    try:
+    with exit_on_fault("answers", code=2):
         ids, answers, true = read_answers(options.answers)
         if options.out:
             rows = (
                 {"image": key, "class": options.name, "percent": size} for key, size in zip(ids, answers, strict=True)
             )
             write_csv(options.out, rows, FILE_COLUMNS)
-    except Fault as fault:
-        sys.stderr.write(f"sizewise answers: {fault}\n")
-        sys.exit(2)
     sys.stdout.write(table_text(answer_table(answers, true)))
 
 

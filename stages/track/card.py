@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.core import tracking
+from stages.core.command import exit_on_fault
 from stages.core.experiment import flatten, git, text
-from stages.core.faults import Fault
 from stages.core.files import md5, read_json
 from stages.core.params import read_yaml
 from stages.track.publish import failure_is_a_fault
@@ -114,11 +114,9 @@ def main(arguments: list[str] | None = None) -> None:
     """The command, see the module."""
     parser = argparse.ArgumentParser(prog="python -m stages.track.card", description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="a segmenter.pt")
-    try:
+    with exit_on_fault("card"):
         for line in card(parser.parse_args(arguments).model):
             sys.stdout.write(f"{line}\n")
-    except Fault as fault:
-        sys.exit(f"sizewise card: {fault}")
 
 
 if __name__ == "__main__":

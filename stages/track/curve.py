@@ -14,13 +14,13 @@ import argparse
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stages.core.command import exit_on_fault
 from stages.core.experiment import git
 from stages.core.faults import Fault
 from stages.core.files import atomic, write_csv
@@ -156,7 +156,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_fault("curve"):
         main()
-    except Fault as fault:
-        sys.exit(f"sizewise curve: {fault}")

@@ -13,12 +13,12 @@ import base64
 import hashlib
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from stages.core.command import exit_on_fault
 from stages.core.faults import Fault, combine
 from stages.core.files import atomic
 
@@ -110,7 +110,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_fault("offline page"):
         main()
-    except Fault as fault:
-        sys.exit(f"sizewise offline page: {fault}")

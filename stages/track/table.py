@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 import statistics
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from stages.core.command import exit_on_fault
 from stages.core.faults import Fault
 from stages.core.files import atomic
 from stages.track.curve_points import split_changes
@@ -162,7 +162,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with exit_on_fault("table"):
         main()
-    except Fault as fault:
-        sys.exit(f"sizewise table: {fault}")

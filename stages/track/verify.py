@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.core.command import exit_on_fault
 from stages.core.faults import Fault
 from stages.core.files import format_cell, read_json
 from stages.core.params import read_yaml
@@ -124,10 +125,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.track.verify", description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="every object of the cache, not only those of dvc.lock")
     options = parser.parse_args(arguments)
-    try:
+    with exit_on_fault("verify"):
         report = verify(cache_folder(), options.all)
-    except (Fault, OSError) as fault:
-        sys.exit(f"sizewise verify: {fault}")
     sys.stdout.writelines(f"{line}\n" for line in lines_of(report))
     if report.wrong:
         sys.exit(1)

@@ -8,84 +8,26 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from stages.balance.annotations import read_images
-from stages.balance.mapping import CLASSES, COCO_CLASSES, TABLE, table
+from stages.balance.mapping import CLASSES, TABLE, table
 from stages.balance.pascal_b import main
 from stages.core import pool
-from stages.core.dataset import VOID
+from stages.core.dataset import VOID, DatasetInfo, ImageRecord, write_header
 from stages.core.faults import Fault
-from stages.core.files import decode_image, read_csv
+from stages.core.files import decode_image, read_csv, write_zip
+from tests.balance.lvis_files import HEIGHT, WIDTH, Files
 from tests.structure.closure import ROOT
 
-HEIGHT, WIDTH = 120, 160
 
-
-def rectangle(top: int, left: int, height: int, width: int) -> list[list[float]]:
-    """A polygon as COCO writes it."""
-    return [[left, top, left + width, top, left + width, top + height, left, top + height]]
-
-
-def category_id(synset: str) -> int:
-    """The id in LVIS v1."""
-    return table()[synset].lvis_id
-
-
-class Files:
-    """LVIS v1 and COCO 2017 annotations in their exact form, written object by object."""
-
-    def __init__(self, folder: Path) -> None:
-        self.lvis_path, self.coco_path = folder / "lvis_v1_val.json", folder / "instances_val2017.json"
-        categories = [
-            {
-                "id": row.lvis_id,
-                "name": row.lvis_name,
-                "synset": row.synset,
-                "synonyms": [row.lvis_name],
-                "def": "",
-                "frequency": "f",
-                "image_count": 1,
-                "instance_count": 1,
-            }
-            for row in table().values()
-        ]
-        categories.append({"id": 1, "name": "aerosol_can", "synset": "aerosol.n.02", "synonyms": [], "def": ""})
-        self.lvis: dict[str, Any] = {"info": {}, "licenses": [], "images": [], "annotations": []}
-        self.lvis["categories"] = sorted(categories, key=lambda category: category["id"])
-        self.coco: dict[str, Any] = {"info": {}, "licenses": [], "images": [], "annotations": []}
-        self.coco["categories"] = [{"id": key, "name": name, "supercategory": ""} for _, key, name in COCO_CLASSES]
-        self.coco["categories"].append({"id": 8, "name": "truck", "supercategory": "vehicle"})
-
-    def image(self, number: int, split: str = "val2017", neg: tuple = (), incomplete: tuple = (), coco: bool = True):
-        url = f"http://images.cocodataset.org/{split}/{number:012d}.jpg"
-        image = {"id": number, "height": HEIGHT, "width": WIDTH, "coco_url": url, "license": 1, "flickr_url": ""}
-        federated = {"neg_category_ids": list(map(category_id, neg))}
-        federated["not_exhaustive_category_ids"] = list(map(category_id, incomplete))
-        self.lvis["images"].append(image | federated)
-        if coco:
-            self.coco["images"].append(image | {"file_name": f"{number:012d}.jpg"})
-
-    def add_lvis(self, image: int, synset: str, *place: int) -> None:
-        key = category_id(synset) if synset in table() else 1
-        self._add(self.lvis, image, key, rectangle(*place), {})
-
-    def add_coco(self, image: int, name: str, *place: int) -> None:
-        key = {**{voc: key for voc, key, _ in COCO_CLASSES}, "truck": 8}[name]
-        self._add(self.coco, image, key, rectangle(*place), {"iscrowd": 0})
-
-    def _add(self, content: dict, image: int, key: int, segmentation: Any, more: dict) -> None:
-        number = len(content["annotations"]) + 1
-        base = {"id": number, "image_id": image, "category_id": key, "area": 1.0, "bbox": [0, 0, 1, 1]}
-        content["annotations"].append(base | more | {"segmentation": segmentation})
-
-    def write(self) -> list[str]:
-        self.lvis_path.write_text(json.dumps(self.lvis))
-        self.coco_path.write_text(json.dumps(self.coco))
-        return ["--lvis", str(self.lvis_path), "--coco", str(self.coco_path)]
+def refused(arguments: list[str]) -> bool:
+    """Whether the command ends with exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return end.value.code == 2
 
 
 @pytest.fixture
@@ -105,7 +47,7 @@ def files(tmp_path: Path) -> Files:
 
 def test_the_folder_and_its_score(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "b"
-    assert main([*files.write(), "--out", str(out), "--images", "12"]) == 0
+    main([*files.write(), "--out", str(out), "--images", "12"])
     assert {path.name for path in out.iterdir()} == {
         "masks", "instances", "classes.txt", "list.txt", "list.txt.sha256", "histogram.csv", "histogram.png",
         "pool.csv", "NOTE.md",
@@ -144,18 +86,49 @@ def test_the_folder_and_its_score(files: Files, tmp_path: Path, capsys: pytest.C
 
 
 def test_the_order_of_the_files_changes_no_byte(files: Files, tmp_path: Path, monkeypatch) -> None:
-    assert main([*files.write(), "--out", str(tmp_path / "one"), "--images", "9"]) == 0
+    main([*files.write(), "--out", str(tmp_path / "one"), "--images", "9"])
     for content in (files.lvis, files.coco):
         content["images"].reverse()
         content["categories"].reverse()
         content["annotations"].reverse()
     monkeypatch.setattr(pool, "SERIAL", 1)
     monkeypatch.setenv("SIZEWISE_JOBS", "2")
-    assert main([*files.write(), "--out", str(tmp_path / "two"), "--images", "9"]) == 0
+    main([*files.write(), "--out", str(tmp_path / "two"), "--images", "9"])
     first = {path.relative_to(tmp_path / "one"): path.read_bytes() for path in (tmp_path / "one").rglob("*.*")}
     second = {path.relative_to(tmp_path / "two"): path.read_bytes() for path in (tmp_path / "two").rglob("*.*")}
     assert first.keys() == second.keys()
     assert {name for name in first if first[name] != second[name]} == {Path("NOTE.md")}  # the sources' checksums
+
+
+def write_voc(path: Path, classes: tuple[str, ...]) -> None:
+    """dataset.zip of an image with a small dog and a medium one in split val."""
+    info = DatasetInfo("voc12", classes, True, ((0, 0, 0),) * 256, (1024, 9216), "masks", True, True)
+    mask, ids = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint16)
+    for number, window in enumerate((np.s_[:5, :5], np.s_[50:90, :60]), 1):
+        mask[window], ids[window] = 12, number
+    path.parent.mkdir()
+    with write_zip(path) as archive:
+        write_header(archive, info, [ImageRecord("a", ("val",), "raw:a.png", 100, 100, "")], {"a": [12]})
+        archive.png("masks/a.png", mask)
+        archive.png("instances/a.png", ids)
+
+
+def test_the_histogram_beside_vocs(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    voc = tmp_path / "voc12/dataset.zip"
+    write_voc(voc, CLASSES)
+    options = [*files.write(), "--images", "9"]
+    main([*options, "--out", str(tmp_path / "a"), "--beside", str(voc)])
+    assert "voc12 val has 2.00 effective cells" in capsys.readouterr().out
+    rows = {(row["class"], row["size"]): int(row["voc12 val"]) for row in read_csv(tmp_path / "a/histogram.csv")}
+    assert {cell: count for cell, count in rows.items() if count} == {("dog", "small"): 1, ("dog", "medium"): 1}
+    main([*options, "--out", str(tmp_path / "b")])
+    plots = [(tmp_path / folder / "histogram.png").read_bytes() for folder in "ab"]
+    assert plots[0] != plots[1]
+    assert decode_image(plots[0]).shape[:2] == (550, 1100)
+    write_voc(tmp_path / "other/dataset.zip", ("background", *CLASSES[:0:-1]))
+    for path, words in ((tmp_path / "other/dataset.zip", "its classes are not VOC's"), (tmp_path / "x.zip", "no such")):
+        assert refused([*options, "--out", str(tmp_path / "c"), "--beside", str(path)])
+        assert words in capsys.readouterr().err
 
 
 def test_training_images_are_left_out_or_marked(tmp_path: Path) -> None:
@@ -164,9 +137,9 @@ def test_training_images_are_left_out_or_marked(tmp_path: Path) -> None:
         files.image(number, split, coco=number < 3)
         files.add_lvis(number, "dog.n.01", 10, 10, 30, 30)
     arguments = files.write()
-    assert main([*arguments, "--out", str(tmp_path / "b"), "--images", "1"]) == 0
+    main([*arguments, "--out", str(tmp_path / "b"), "--images", "1"])
     assert (tmp_path / "b/list.txt").read_text() == "000000000001\n"
-    assert main([*arguments, "--out", str(tmp_path / "c"), "--images", "2", "--keep-train-images"]) == 0
+    main([*arguments, "--out", str(tmp_path / "c"), "--images", "2", "--keep-train-images"])
     marks = {row["id"]: row["leakage"] for row in read_csv(tmp_path / "c/pool.csv")}
     assert marks == {"000000000001": "0", "000000000002": "1"}  # 3 is not in COCO's file
 
@@ -221,7 +194,7 @@ def break_files(files: Files, kind: str) -> None:
 @pytest.mark.parametrize("kind", BROKEN)
 def test_wrong_files_are_named_and_nothing_is_written(kind, files: Files, tmp_path: Path, capsys) -> None:
     break_files(files, kind)
-    assert main([*files.write(), "--out", str(tmp_path / "b"), "--images", "5"]) == 2
+    assert refused([*files.write(), "--out", str(tmp_path / "b"), "--images", "5"])
     message = capsys.readouterr().err
     with pytest.raises(Fault, match="(?s)" + BROKEN[kind]):
         raise Fault(message)
@@ -232,9 +205,9 @@ def test_wrong_files_are_named_and_nothing_is_written(kind, files: Files, tmp_pa
 def test_a_folder_that_is_there_stays_and_too_many_images_are_refused(files: Files, tmp_path: Path, capsys) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b/mine.txt").write_text("mine")
-    assert main([*files.write(), "--out", str(tmp_path / "b")]) == 2
+    assert refused([*files.write(), "--out", str(tmp_path / "b")])
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["mine.txt"]
-    assert main([*files.write(), "--out", str(tmp_path / "c")]) == 2
+    assert refused([*files.write(), "--out", str(tmp_path / "c")])
     assert "1137 images cannot be chosen: 20 images" in capsys.readouterr().err
     assert not (tmp_path / "c").exists()
 
@@ -254,7 +227,7 @@ def test_real_annotations_of_lvis_and_of_coco(tmp_path: Path) -> None:
 
     out = tmp_path / "lvis"
     arguments = ["--lvis", str(lvis_path), "--coco", str(tmp_path / "coco.json"), "--images", "20"]
-    assert main([*arguments, "--out", str(out)]) == 0
+    main([*arguments, "--out", str(out)])
     rows = {row["synset"]: row for row in read_csv(TABLE) if row["role"] == "CORE" and row["rule"] != "with_coco"}
     names = {category["id"]: category["synset"] for category in lvis["categories"]}
     wanted = {f"{item['image_id']:012d}" for item in lvis["annotations"] if names[item["category_id"]] in rows}
@@ -265,7 +238,7 @@ def test_real_annotations_of_lvis_and_of_coco(tmp_path: Path) -> None:
 
     out = tmp_path / "coco"
     arguments = ["--lvis", str(tmp_path / "lvis.json"), "--coco", str(coco_path), "--images", "8"]
-    assert main([*arguments, "--out", str(out)]) == 0
+    main([*arguments, "--out", str(out)])
     crowds = {f"{item['image_id']:012d}" for item in coco["annotations"] if item["iscrowd"]}
     for path in (out / "masks").iterdir():
         mask = decode_image(path.read_bytes())

@@ -15,6 +15,9 @@ from stages.core.faults import Fault
 from stages.core.files import read_csv, write_zip
 from stages.core.params import Params
 from stages.core.stage import Declared, Stage
+from stages.download.source import write_index
+from stages.prepare.build import prepare
+from tests.prepare import coco_files
 
 IMAGES = 60
 
@@ -138,3 +141,17 @@ def test_a_number_of_images_is_kept_and_the_cells_are_level(tmp_path: Path) -> N
     assert max(cells) <= min(cells) + 3
     with pytest.raises(Fault, match="46 images cannot be chosen: 45 images"):
         run_room(tmp_path, images=len(dataset.ids("val")) + 1)
+
+
+def test_a_data_set_of_coco_is_balanced_by_its_drawn_instances(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIZEWISE_JOBS", "1")
+    trees = coco_files.content()
+    trees["val"]["annotations"].append(coco_files.annotation(23, 4, 7, coco_files.rectangle(12, 12, 18, 18)))
+    source, data = coco_files.write(tmp_path / "coco", trees), Params(coco_files.SECTION | {"ids": "all"})
+    write_index(tmp_path / "raw.zip", "coco", source, data)
+    prepare(tmp_path / "raw.zip", tmp_path / "dataset.zip", "coco", data, tmp_path / "parts")
+    chosen, histogram = run_room(tmp_path, images=1)
+    [row] = chosen
+    assert (row["id"], row["instances"]) == ("COCO_val2014_000000000042", "2")  # the covered table has no pixel
+    assert {row["instances_from"] for row in histogram} == {"instance_map"}
+    assert sum(int(row["instances"]) for row in histogram if row["class"] == "cup") == 2

@@ -22,9 +22,9 @@ os.environ["SIZEWISE_JOBS"] = "1"
 
 import numpy as np
 
+from stages.core.archives import Archive
 from stages.core.locations import read_location
 from stages.download.archive_index import index_archive, restore
-from stages.download.members import Archive
 from stages.download.source import file_rows
 
 FILES, MEAN = 5000, 100_000

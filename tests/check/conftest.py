@@ -82,6 +82,7 @@ methods:
 size_targets: {source: masks, void: excluded, missing: tags, fill: 0.6, corruption: relative_gaussian, sigma: 0.1,
   renormalise: background, scale: 1.0, step: 0.05, bins: none, factor: 1.5, share: 0.1, seed: 0}
 balance: {instances_per_cell: 20, images: any, seed: 0}
+pascal_b: {archives: []}
 evaluate: {mode: exact, bootstrap: 1000, samples: 12}
 """
 

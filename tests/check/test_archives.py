@@ -69,6 +69,23 @@ def test_other_faults_of_archives(faults):
     assert line.endswith("did you mean 'mirrors'?")
 
 
+def test_the_annotations_of_pascal_b_are_archives_too(faults):
+    assert faults({"pascal_b.archives": [ARCHIVE]}) == []
+    [line] = faults({"pascal_b.archives": [ARCHIVE | {"checksum": "none"}]})
+    assert line == f"pascal_b.archives[0].checksum: {DIGEST}'none'"
+    assert faults({"pascal_b": ...}) == ["pascal_b: is missing"]
+
+
+def test_a_file_that_two_sections_name_is_the_same_file():
+    """All share one downloads folder."""
+    tree = read_yaml(ROOT / "params.yaml")
+    entries: dict[str, dict] = {}
+    for section in (*tree["datasets"].values(), tree["pascal_b"]):
+        for entry in section.get("archives", []):
+            assert entries.setdefault(entry["file"], entry) == entry
+    assert "lvis_v1_val.json.zip" in entries
+
+
 @pytest.mark.parametrize("source", ["absent.py", "VOC2012", "/abs/generator.py"])
 def test_a_data_set_with_archives_is_downloaded_or_has_an_absolute_source(faults, tmp_path, source):
     chosen = {"dataset": "pascal", KEY: [ARCHIVE]}

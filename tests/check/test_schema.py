@@ -258,7 +258,7 @@ LINES = [
     (
         {"zoo": 1},
         "unknown key 'zoo' in the top level; allowed: dataset, method, source, pseudo_masks, size_file, seed, "
-        "datasets, recipes, methods, size_targets, balance, evaluate",
+        "datasets, recipes, methods, size_targets, balance, pascal_b, evaluate",
     ),
     ({"seed": ...}, "seed: is missing"),
     ({"datasets.pascal.lists": ...}, "datasets.pascal.lists: is missing"),

@@ -17,6 +17,7 @@ recipes:
   tiny: {cam: {scales: [1.0, 0.5]}, methods: {full: {w: 1e-05}, tags: {w: 2}}}
   big: {cam: {scales: [1.0]}}
 methods: {full: {}, tags: {q: 1}}
+pascal_b: {archives: [{size: 5}]}
 """
 
 
@@ -53,6 +54,7 @@ def test_only_params_that_can_change_the_results_count():
         ("big: {cam: {scales: [1.0]}}", "big: {cam: {scales: [2.0]}}", True),
         ("tags: {w: 2}", "tags: {w: 3}", True),
         ("tags: {q: 1}", "tags: {q: 2}", True),
+        ("size: 5", "size: 6", True),
         ("seed: 0", "seed: 1", False),
         ("size: 8", "size: 9", False),
         ("w: 1e-05", "w: 1e-4", False),

@@ -40,13 +40,12 @@ def save(path: Path, array: np.ndarray) -> None:
     nibabel.save(image, path)
 
 
-@pytest.fixture(params=["", "database/"])
-def source(tmp_path, request) -> Path:
-    """Four patients to train on and one to test on, two frames each."""
-    for folder, patients in (("training", (1, 2, 3, 4)), ("testing", (101,))):
-        for patient in patients:
+def patients(root: Path) -> Path:
+    """The folder `root` with four patients to train on and one to test on, two frames each."""
+    for folder, numbers in (("training", (1, 2, 3, 4)), ("testing", (101,))):
+        for patient in numbers:
             name = f"patient{patient:03d}"
-            path = tmp_path / f"ACDC/{request.param}{folder}/{name}"
+            path = root / folder / name
             path.mkdir(parents=True)
             (path / "Info.cfg").write_text("ED: 1\nES: 12\nGroup: DCM\nHeight: 184.0\n")
             save(path / f"{name}_4d.nii.gz", np.zeros((2, 2, 2), np.int16))  # the whole film, which is not read
@@ -54,6 +53,13 @@ def source(tmp_path, request) -> Path:
                 image, labels = volumes(100 * patient + frame)
                 save(path / f"{name}_frame{frame:02d}.nii.gz", image)
                 save(path / f"{name}_frame{frame:02d}_gt.nii.gz", labels)
+    return root
+
+
+@pytest.fixture(params=["", "database"])
+def source(tmp_path, request) -> Path:
+    """See `patients`; they may lie in database/."""
+    patients(tmp_path / "ACDC" / request.param)
     return tmp_path / "ACDC"
 
 

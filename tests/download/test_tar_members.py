@@ -10,10 +10,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from stages.core.archives import Archive
 from stages.core.faults import Fault
 from stages.core.locations import read_location
 from stages.download.archive_index import index_archive, restore
-from stages.download.members import Archive, BrokenArchiveError, Stream
+from stages.download.members import BrokenArchiveError, Stream
 from stages.download.tar_members import BLOCK, tar_members
 
 ARCHIVE = Archive("a.tar", "http://127.0.0.1/a.tar", (), None, "md5:" + "0" * 32, True, "top/", "")

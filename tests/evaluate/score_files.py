@@ -104,7 +104,8 @@ class Command:
 
     def call(self, *arguments: str) -> int:
         try:
-            code = score.main(arguments)
+            score.main(arguments)
+            code = 0
         except SystemExit as end:
             code = end.code
         self.out, self.err = self._capsys.readouterr()

@@ -11,6 +11,17 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 HEIGHT, WIDTH = 20, 30
+SECTION = {  # of params.yaml
+    "format": "coco",
+    "annotations": {"train": "annotations/train.json", "val": "annotations/val.json"},
+    "images": {"train": "pictures/train", "val": "pictures/val"},
+    "crowd": "void",
+    "ids": "annotated",
+    "tags": "masks",
+    "untrained": [],
+    "size_bins": [16, 64],
+    "headline": "val",
+}
 CATEGORIES = [
     {"id": 7, "name": "cup", "supercategory": "things"},
     {"id": 3, "name": "table", "supercategory": "things"},

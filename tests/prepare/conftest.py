@@ -17,6 +17,7 @@ from stages.download.source import write_index
 from stages.prepare.build import prepare
 from stages.prepare.palette import voc_palette
 from stages.prepare.voc import CLASSES
+from tests.prepare import coco_files
 
 IDS = ("a", "b", "c")  # a and b are trained on, c is evaluated on
 HEIGHT, WIDTH = 12, 16
@@ -176,3 +177,23 @@ class Prepared:
 def prepared(tmp_path: Path) -> Prepared:
     """See `Prepared`."""
     return Prepared(tmp_path)
+
+
+@pytest.fixture
+def coco_params() -> Callable[..., Params]:
+    """The section of params.yaml for `coco`, with changes."""
+    return lambda **changes: Params(coco_files.SECTION | {"untrained": ["cup"]} | changes)
+
+
+@pytest.fixture
+def trees() -> dict[str, dict[str, Any]]:
+    """The content of the JSONs of `coco_files`, to be changed."""
+    return coco_files.content()
+
+
+@pytest.fixture
+def faults_of(
+    tmp_path: Path, trees: dict[str, dict[str, Any]], coco_params: Callable[..., Params], prepared: Prepared
+) -> Callable[..., str]:
+    """The message on the data set as `trees` is now."""
+    return lambda **changes: prepared.fault(coco_files.write(tmp_path / "coco", trees), coco_params(**changes))

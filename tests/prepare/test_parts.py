@@ -74,6 +74,20 @@ def test_goes_on_where_it_was(many, voc_params, prepared, stop_after, monkeypatc
     assert prepared.out.read_bytes() == whole
 
 
+def test_images_without_masks_have_parts_too(folder, folder_params, prepared, stop_after, monkeypatch, tmp_path):
+    monkeypatch.setattr(parts, "PART", 1)
+    (folder / "tags.csv").write_text("a,box\nb,round thing\nc,box\n")
+    data = folder_params(masks="evaluated", tags="file")
+    prepared.index(folder, data)
+    stop_after(2)
+    with pytest.raises(KeyboardInterrupt):
+        prepared.prepare(data)
+    assert list((tmp_path / "parts").glob("*.zip"))
+    stop_after(np.inf)
+    dataset = prepared.prepare(data)
+    assert [dataset.masked([name]) for name in "abc"] == [False, False, True]
+
+
 def test_faults_leave_no_parts(many, voc_params, prepared, monkeypatch, tmp_path):
     monkeypatch.setattr(parts, "PART", 2)
     Image.fromarray(np.full((12, 16), 77, np.uint8)).save(many / "SegmentationClass/n5.png")

@@ -65,6 +65,36 @@ def test_voc_sample(real, few, voc_params, prepared):
     assert any("differ from the masks in 0 of 30 images" in note for note in prepared.notes)
 
 
+def test_class_pixel_counts_of_voc(real, voc_params, prepared):
+    """Those of all 180 images at hand, as they were counted elsewhere on the masks of VOC."""
+    known = np.load(real / "voc2012_meta/class_pixel_counts_12031.npz", allow_pickle=False)
+    rows = dict(zip(known["ids"].tolist(), known["counts"], strict=True))
+    dataset = prepared(real / "voc_sample/VOC2012", voc_params(untrained=SUBSET))
+    assert len(dataset.records) == 180
+    for image_id in dataset.records:
+        counts = np.bincount(dataset.mask(image_id).ravel(), minlength=256)
+        assert np.array_equal(counts[[*range(21), 255]], rows[image_id])
+
+
+def test_voc_with_the_masks_of_segmentation_class_aug(real, voc_params, prepared, tmp_path):
+    source = tmp_path / "animals"
+    (source / "ImageSets/Segmentation").mkdir(parents=True)
+    for name in ("JPEGImages", "SegmentationClassAug"):
+        (source / name).symlink_to(real / "voc_animals_320/VOC2012" / name)
+    for name in ("train_aug", "val"):
+        ids = (real / f"voc_animals_320/VOC2012/ImageSets/Segmentation/{name}.txt").read_text().split()[::100]
+        (source / f"ImageSets/Segmentation/{name}.txt").write_text("\n".join(ids))
+    changes = {"lists": {"train": "train_aug", "val": "val"}, "masks": ["SegmentationClassAug"]}
+    message = prepared.fault(source, voc_params(untrained=(), **changes))
+    missing = message.partition("no training image has ")[2].partition(";")[0].split(", ")
+    dataset = prepared(source, voc_params(untrained=missing, **changes))
+    assert (len(dataset.ids("train")), len(dataset.ids("val"))) == (32, 3)
+    for image_id in dataset.records:
+        truth = np.array(Image.open(source / f"SegmentationClassAug/{image_id}.png"))
+        assert np.array_equal(dataset.mask(image_id), truth)
+        assert dataset.image(image_id).shape == (*truth.shape, 3)
+
+
 def test_instance_maps_of_labelme(real, voc_params, prepared, tmp_path):
     source = tmp_path / "labelme"
     for folder in ("JPEGImages", "SegmentationClassVOC", "SegmentationObject"):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from stages.core.command import exit_on_fault
 from stages.core.faults import Fault
 from stages.core.label_files import find_maps
 from stages.size_targets.annotate import questions
@@ -101,22 +102,17 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     options.out = options.out.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        with alone(options.out):
-            session = make_session(options)
-            with Server(session, options.port) as server:
-                waiting = sum(session.records.holding(question.pair) is None for question in session.questions)
-                sys.stdout.write(
-                    f"{waiting} of {len(session.questions)} sizes to ask, answers go to {options.out}\n"
-                    f"Open {server.url}\nCtrl-C ends; every answer is saved, and the same command goes on.\n"
-                )
-                sys.stdout.flush()
-                serve(server)
-            sys.stdout.write(f"{len(session.records.answers.answers)} answers in {options.out}\n")
-    except (Fault, OSError) as fault:
-        sys.exit(f"sizewise annotate: {fault}")
-    except KeyboardInterrupt:  # before the page was there
-        sys.exit(130)
+    with exit_on_fault("annotate"), alone(options.out):
+        session = make_session(options)
+        with Server(session, options.port) as server:
+            waiting = sum(session.records.holding(question.pair) is None for question in session.questions)
+            sys.stdout.write(
+                f"{waiting} of {len(session.questions)} sizes to ask, answers go to {options.out}\n"
+                f"Open {server.url}\nCtrl-C ends; every answer is saved, and the same command goes on.\n"
+            )
+            sys.stdout.flush()
+            serve(server)
+        sys.stdout.write(f"{len(session.records.answers.answers)} answers in {options.out}\n")
 
 
 @contextmanager

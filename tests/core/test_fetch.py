@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import socket
 import subprocess
 import sys
@@ -12,22 +10,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from stages.core import fetch as module
 from stages.core.faults import Fault
-from stages.download import fetch as module
-from stages.download.fetch import downloads_folder
+from stages.core.fetch import downloads_folder
 
 ROOT = Path(__file__).parents[2]
 fetch = partial(module.fetch, pause=0, timeout=5)
-
-
-@pytest.fixture
-def target(tmp_path):
-    """Where the file shall lie, in a folder that is not there yet."""
-    return tmp_path / "downloads" / "file.bin"
 
 
 def part_of(target: Path) -> Path:
@@ -220,78 +211,6 @@ def test_every_address_that_failed_is_named_with_its_reason(server, target):
     assert message.count("by hand") == 1
 
 
-def test_an_answer_of_another_length_is_not_read(server, target):
-    with pytest.raises(Fault, match="it offers a file of 1024000 bytes instead of 5"):
-        fetch(server.url, target, server.checksum, size=5)
-    assert len(server.asked) == 1
-    assert not part_of(target).exists()
-
-
-def test_a_file_of_another_size_is_replaced_without_reading_it(server, target, monkeypatch):
-    target.parent.mkdir()
-    target.write_bytes(b"old")
-    digest = module.digest
-    monkeypatch.setattr(module, "digest", lambda path, kind: digest(path, kind) if path != target else pytest.fail())
-    fetch(server.url, target, server.checksum, size=len(server.content))
-    assert target.read_bytes() == server.content
-
-
-def test_a_part_that_is_longer_than_the_file_is_begun_anew(server, target):
-    target.parent.mkdir()
-    part_of(target).write_bytes(server.content + b"more")
-    fetch(server.url, target, server.checksum, size=len(server.content))
-    assert server.asked == [None]
-
-
-def test_a_disk_that_is_too_small_is_told_before_the_first_byte(server, target, monkeypatch):
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=700_000))
-    with pytest.raises(Fault, match=r"has 0\.00 GB free, but file\.bin needs 0\.00 GB more; .*SIZEWISE_DOWNLOADS"):
-        fetch(server.url, target, server.checksum)
-    assert not part_of(target).exists()
-    part_of(target).write_bytes(server.content[:500_000])  # the rest fits
-    assert fetch(server.url, target, server.checksum).read_bytes() == server.content
-
-
-def test_a_disk_that_fills_up_keeps_what_came(server, target, monkeypatch):
-    save = module.requests.Response.iter_content
-
-    def some(answer, size):
-        yield next(save(answer, size))
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module.requests.Response, "iter_content", some)
-        with pytest.raises(Fault, match=r"the disk is full: .*file\.bin\.part has 262144 of 1024000 bytes, .*kept"):
-            fetch(server.url, target, server.checksum, mirrors=[server.at("/unasked.bin")])
-    assert part_of(target).read_bytes() == server.content[: module.CHUNK]
-    assert fetch(server.url, target, server.checksum).read_bytes() == server.content
-    assert server.asked == [None, f"bytes={module.CHUNK}-"]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-def test_a_real_disk_that_fills_up(server, target, monkeypatch):
-    target.parent.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", target.parent]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("this machine mounts no tmpfs")
-    try:
-        with pytest.raises(Fault, match="GB free, but file.bin needs"):
-            fetch(server.url, target, server.checksum)
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "check_space", lambda *_: None)
-            with pytest.raises(Fault, match=r"the disk is full: .* of 1024000 bytes, which are kept"):
-                fetch(server.url, target, server.checksum)
-        kept = part_of(target).read_bytes()
-        assert len(kept) > 0
-        assert server.content.startswith(kept)
-        assert not target.exists()
-        subprocess.run(["mount", "-o", "remount,size=4m", target.parent], check=True)
-        assert fetch(server.url, target, server.checksum).read_bytes() == server.content
-        assert server.asked[-1] == f"bytes={len(kept)}-"
-    finally:
-        subprocess.run(["umount", "-l", target.parent], check=True)
-
-
 def test_a_slow_server_is_waited_for_and_a_stalled_one_asked_again(server, target):
     server.pauses = [0.3]
     fetch(server.url, target, server.checksum, timeout=5)
@@ -306,7 +225,7 @@ def test_a_slow_server_is_waited_for_and_a_stalled_one_asked_again(server, targe
 def test_a_killed_download_goes_on(server, target):
     server.pauses = [60]
     code = (
-        "import sys; from pathlib import Path; from stages.download.fetch import fetch; "
+        "import sys; from pathlib import Path; from stages.core.fetch import fetch; "
         "fetch(sys.argv[1], Path(sys.argv[2]), sys.argv[3])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, server.url, target, server.checksum], cwd=ROOT)
