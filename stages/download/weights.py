@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 import torchvision
 
 from stages.core.faults import Fault
-from stages.core.files import atomic
+from stages.core.files import atomic, refuse_damaged_zip
 from stages.download.fetch import fetch
 
 # Encoders of segmentation_models.pytorch whose parameters have torchvision's names.
@@ -62,9 +63,11 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     The file may hold the state dict itself or a dict with it under `state_dict` or `model`. No code is unpickled.
 
     Raises:
-        Fault: the file is missing or holds no state dict.
+        Fault: the file is missing, is damaged or holds no state dict.
     """
     try:
+        if zipfile.is_zipfile(path):
+            refuse_damaged_zip(path)
         with path.open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
