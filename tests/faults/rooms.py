@@ -28,7 +28,9 @@ EPOCHS = 3  # of each training, so that it can be stopped in between
 SECONDS = 300  # for a room; on an idle machine it takes one or two
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload([f"stages.{room}.__main__" for room in ROOMS] + ["stages.segment.methods.size_target"])
+READY = [*(f"stages.{room}.__main__" for room in ROOMS), "stages.segment.methods.size_target", "mlflow"]
+READY += ["mlflow.store.tracking.sqlalchemy_store"]  # half a minute of imports on a busy machine
+_server.set_forkserver_preload(READY)
 
 
 @dataclass(frozen=True)
