@@ -81,6 +81,11 @@ class Project:
         for path in self.outs(room).values():
             path.unlink(missing_ok=True)
 
+    def give_outs(self, room: str, other: Project) -> None:
+        """Copies a room's outs into another project."""
+        for name, path in self.outs(room).items():
+            shutil.copy2(path, other.outs(room)[name])
+
     def md5s(self, room: str) -> dict[str, str]:
         """The md5 of each of a room's outs that is there."""
         return {name: md5(path) for name, path in self.outs(room).items() if path.exists()}
