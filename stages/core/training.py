@@ -15,7 +15,7 @@ from tqdm import tqdm
 from stages.core import distributed
 from stages.core.device import be_deterministic, device, memory_format
 from stages.core.faults import Fault
-from stages.core.files import atomic
+from stages.core.model_file import save_model
 from stages.core.networks.encoders import freeze_batch_norm, read_model
 from stages.core.optimisation import build_optimiser, learning_rate_factor
 from stages.core.params import Params
@@ -238,9 +238,3 @@ def resume(path: Path, machine: Machine) -> tuple[list[dict[str, Any]], dict[str
     if state["device_random"] is not None and torch.cuda.is_available():  # dropout on a GPU draws from this one
         torch.cuda.set_rng_state(state["device_random"])
     return state["history"], state["best"]
-
-
-def save_model(path: Path, state: dict[str, Any]) -> None:
-    """`torch.save`, atomically, through an open file: to a path it would store the file's name in the bytes."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)

@@ -12,7 +12,8 @@ import torch
 import torchvision
 
 from stages.core.faults import Fault
-from stages.core.files import atomic, refuse_damaged_zip
+from stages.core.files import refuse_damaged_zip
+from stages.core.model_file import save_model
 from stages.download.fetch import fetch
 
 # Encoders of segmentation_models.pytorch whose parameters have torchvision's names.
@@ -98,6 +99,5 @@ def unwrap(content: Any) -> dict[str, Any]:
 
 
 def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
-    """Writes a state dict through an open file: given a path, torch.save puts the file's name into the bytes."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
+    """Writes a state dict, see `save_model`."""
+    save_model(path, state)

@@ -36,14 +36,18 @@ def judge(project: Project, finished: Project, room: str, broken: AbstractContex
         ending = project.run(room, **run)
         made = project.md5s(room)
     assert made.items() <= sound.items(), f"half an out of {room}: {made.items() - sound.items()}: {ending.output}"
+    finished.give_outs(room, project)
     if ending.code:
         ending.told(said)
     else:
         assert made == sound, ending.output
+    project.remove_outs(room)
     parts = [path for path in project.folder.rglob(".*.part") if path.is_file()]
     assert not parts, parts
     again = project.run(room)
-    assert (again.code, project.md5s(room)) == (0, sound), again.output
+    found = project.md5s(room)
+    finished.give_outs(room, project)
+    assert (again.code, found) == (0, sound), again.output
 
 
 def steps(project: Project, room: str, whole: bool, number: int) -> list[int]:
