@@ -11,10 +11,10 @@ from stages.core import distributed
 from stages.core.checkpoint import checkpoint
 from stages.core.dataset import Dataset
 from stages.core.files import write_csv
+from stages.core.model_file import save_model
 from stages.core.networks.encoders import read_model
 from stages.core.stage import Stage
 from stages.core.tracking import child_run
-from stages.core.training import save_model
 
 
 def run_irn(stage: Stage, columns: tuple[str, ...]) -> None:

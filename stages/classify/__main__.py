@@ -7,10 +7,10 @@ from stages.core import distributed
 from stages.core.checkpoint import checkpoint
 from stages.core.dataset import Dataset
 from stages.core.files import write_csv
+from stages.core.model_file import save_model
 from stages.core.networks.encoders import read_model
 from stages.core.stage import Stage, run
 from stages.core.tracking import child_run
-from stages.core.training import save_model
 
 LOG_COLUMNS = ("epoch", "lr", "loss")
 SCORE_COLUMNS = ("split", "map", "f1", "prior_map", "prior_f1")

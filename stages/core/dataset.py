@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable
@@ -127,7 +128,11 @@ class Dataset:
         return ids
 
     def image(self, image_id: str) -> np.ndarray:
-        """The image, (H, W, 3) uint8 RGB; grey images are repeated over the channels."""
+        """The image, (H, W, 3) uint8 RGB; grey images are repeated over the channels.
+
+        Raises:
+            Fault: it cannot be read, or its bytes changed since `prepare` read them.
+        """
         location = self.records[image_id].location
         if location.startswith(RAW_PREFIX) and self._raw is None:
             raise Fault(f"image {image_id} lies in raw.zip, which was not given")
@@ -135,6 +140,12 @@ class Dataset:
             content = read_location(location, self._raw)
         except OSError as error:
             raise Fault(f"image {image_id} cannot be read: {location}: {error.strerror}") from None
+        expected = self.records[image_id].md5
+        if not location.startswith(RAW_PREFIX) and expected != hashlib.md5(content, usedforsecurity=False).hexdigest():
+            raise Fault(
+                f"image {image_id} is not what it was when `prepare` read it: {location}; put a sound copy there, or "
+                "`dvc repro -f download` reads the data set as it is"
+            )
         return decode_rgb(content)
 
     def has_mask(self, image_id: str) -> bool:

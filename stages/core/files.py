@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -18,6 +19,7 @@ from PIL import Image
 
 from stages.core.faults import Fault
 
+MENDED = "remove it and run `dvc repro`, or put a sound copy in its place"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
@@ -129,6 +131,32 @@ def write_zip(path: Path) -> Iterator[ZipWriter]:
         yield archive
 
 
+@contextmanager
+def damage_is_a_fault(path: Path, member: str = "") -> Iterator[None]:
+    """Turns whatever damaged bytes of a zip raise, while it is opened or a member is read, into one message."""
+    try:
+        yield
+    except (Fault, MemoryError):
+        raise
+    except Exception as error:  # zipfile, zlib, bz2, lzma and codecs have their own dozen; a flag may be a wrong byte
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # of the disk, not of the bytes; EINVAL is a place before the file's start
+        where = f" at member {member!r}" if member else ""
+        raise Fault(f"{path} is damaged{where} ({error or type(error).__name__}); {MENDED}") from None
+
+
+def refuse_damaged_zip(path: Path) -> None:
+    """Reads a zip whole; torch, for one, does not look at the checksums of the zips that it writes.
+
+    Raises:
+        Fault: it is damaged.
+    """
+    with damage_is_a_fault(path), zipfile.ZipFile(path) as archive:
+        member = archive.testzip()
+    if member is not None:
+        raise Fault(f"{path} is damaged at member {member!r} (its bytes are not those of its checksum); {MENDED}")
+
+
 class ZipReader:
     """Random access to a zip. Each process opens its own handle: one opened before a fork reads garbage."""
 
@@ -136,6 +164,7 @@ class ZipReader:
         self.path = Path(path)
         self._pid = -1
         self._zip: zipfile.ZipFile | None = None
+        self._names_are_sound = False
 
     def __reduce__(self) -> tuple:
         return ZipReader, (self.path,)
@@ -143,8 +172,9 @@ class ZipReader:
     def _open(self) -> zipfile.ZipFile:
         if self._zip is None or self._pid != os.getpid():
             try:
-                self._zip = zipfile.ZipFile(self.path)
-            except (FileNotFoundError, zipfile.BadZipFile) as error:
+                with damage_is_a_fault(self.path):
+                    self._zip = zipfile.ZipFile(self.path)
+            except FileNotFoundError as error:
                 raise Fault(f"{self.path} cannot be read ({error}); `dvc repro` makes it") from None
             self._pid = os.getpid()
         return self._zip
@@ -154,18 +184,25 @@ class ZipReader:
         return self._open().namelist()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._open().NameToInfo
+        archive = self._open()
+        if name not in archive.NameToInfo and not self._names_are_sound:
+            with damage_is_a_fault(self.path):  # a wrong byte in a name makes a member vanish: it has its name twice
+                for info in archive.infolist():
+                    archive.open(info).close()
+            self._names_are_sound = True
+        return name in archive.NameToInfo
 
     def bytes(self, name: str) -> bytes:
         """A member's content.
 
         Raises:
-            Fault: there is no such member.
+            Fault: there is no such member, or its bytes are not those of its checksum.
         """
-        try:
-            return self._open().read(name)
-        except KeyError:
-            raise Fault(f"{self.path} has no member {name!r}") from None
+        archive = self._open()
+        if name not in archive.NameToInfo:
+            raise Fault(f"{self.path} has no member {name!r}")
+        with damage_is_a_fault(self.path, name):
+            return archive.read(name)
 
     def size(self, name: str) -> int:
         """The bytes of a member, unpacked, as the zip claims; it never gives more."""

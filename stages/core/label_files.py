@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -66,9 +65,9 @@ class LabelFiles:
             if size > MOST_BYTES:
                 raise BadMap("unreadable", f"{size} bytes, more than {MOST_BYTES}")
             return self.archive.bytes(member) if self.archive else (self.path / member).read_bytes()
-        except BadMap:
-            raise
-        except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except Fault as fault:
+            raise BadMap("unreadable", str(fault)) from None
+        except OSError as error:
             raise BadMap("unreadable", f"{type(error).__name__}: {error}") from None
 
     def read(self, stem: str) -> np.ndarray:

@@ -36,7 +36,8 @@ class Tile:
 
 def write_pictures(folder: Path, pictures: Iterable[tuple[str, np.ndarray]]) -> None:
     """Writes pictures (h, w, 3) uint8 RGB under their file names into a folder that holds nothing else."""
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)  # where it cannot be removed, the disk itself says why
     folder.mkdir(parents=True)
     for name, picture in pictures:
         with atomic(folder / name) as temporary:

@@ -18,8 +18,19 @@ from stages.core.faults import Fault
 from stages.core.lifetime import die_with_parent
 from stages.core.log_file import logged
 from stages.core.params import Params, freeze, interpolate, look_up, read_yaml
+from stages.core.recorded import refuse_damaged
 
 SCRATCH = Path(".scratch")  # locks, logs and checkpoints: never an out, never tracked
+
+DISK = {  # what a person can mend: what is said of it, and what to do
+    errno.ENOSPC: ("no space left on the disk", "free some"),
+    errno.EDQUOT: ("no space left on the disk", "free some"),
+    errno.EFBIG: ("a file is larger than allowed", "raise the limit (`ulimit -f`), or use a disk with large files,"),
+    errno.EROFS: ("the disk can only be read", "make it writable"),
+    errno.EACCES: ("no permission", "give it"),
+    errno.EPERM: ("no permission", "give it"),
+    errno.EIO: ("the disk cannot be read or written", "look after it (`dmesg` tells more)"),
+}
 
 
 class Declared(dict[str, Any]):
@@ -129,8 +140,9 @@ def locked(outs: dict[str, Path]) -> Iterator[None]:
 def run(name: str, work: Callable[[Stage], None]) -> None:
     """Runs `work` as the command of stage `name` and ends the process with an honest exit code.
 
-    A Fault is printed as one message without a traceback (exit code 1), as is a full disk; Ctrl-C ends with 130. Any
-    other exception is a defect of ours and keeps its traceback. What it prints also goes to a file, see `log_file`.
+    A Fault is printed as one message without a traceback (exit code 1), as is a disk that does not take or give a
+    file's bytes (`DISK`); Ctrl-C ends with 130. Any other exception is a defect of ours and keeps its traceback. What
+    it prints also goes to a file, see `log_file`.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     die_with_parent()
@@ -143,6 +155,7 @@ def attempt(name: str, work: Callable[[Stage], None]) -> None:
     try:
         stage = load(name)
         with locked(stage.outs):
+            refuse_damaged(stage.deps.values())
             work(stage)
     except Fault as fault:
         sys.exit(f"sizewise {name}: {fault}")
@@ -150,9 +163,8 @@ def attempt(name: str, work: Callable[[Stage], None]) -> None:
         sys.stderr.write(f"sizewise {name}: stopped; `dvc repro` goes on from here\n")
         sys.exit(130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK:
             raise
-        sys.exit(
-            f"sizewise {name}: no space left on the disk"
-            f"{f' for {error.filename}' if error.filename else ''}; free some and run `dvc repro` again"
-        )
+        what, advice = DISK[error.errno]
+        of = f" for {error.filename}" if error.filename else ""
+        sys.exit(f"sizewise {name}: {what}{of}; {advice} and run `dvc repro` again")

@@ -30,6 +30,7 @@ from filelock import FileLock
 
 from stages.core.experiment import Experiment, current_experiment, main_repository, text
 from stages.core.faults import Fault
+from stages.core.sqlite_file import refuse_damaged
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,7 +43,8 @@ PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: nests a run in its page
 EXISTS = "RESOURCE_ALREADY_EXISTS"  # MLflow's error code
 BATCH = 100  # MLflow's limit of params, and of tags, in one request
 METRIC_BATCH = 1000  # and of metrics
-RETRY_SECONDS = 60  # how long a failed server is left alone before the next attempt
+RETRY_SECONDS = 60  # how long a failed server is left alone before the next attempt,
+PATIENCE = 20  # and at least so many times as long as the attempt took: a server that hangs costs a twentieth
 
 Log = Callable[[int, Mapping[str, float]], None]
 
@@ -108,7 +110,7 @@ def open_store() -> Iterator[Store]:
 
     Raises:
         Fault: mlflow is not installed, or the store was made when the repository lay in another folder.
-        Exception: MLflow's own, where the store cannot be reached.
+        Exception: MLflow's own, where the store cannot be reached; or its database is damaged.
     """
     client_class = import_client()
     uri, folder = tracking_uri(), main_repository() / STORE
@@ -116,6 +118,8 @@ def open_store() -> Iterator[Store]:
     folder.mkdir(parents=True, exist_ok=True)
     artifacts = None if uri.startswith("http") else (folder / "artifacts").as_uri()  # a server decides by itself
     with FileLock(folder / "lock", timeout=120):
+        if own:
+            refuse_damaged(folder / "mlflow.db")
         client = client_class(tracking_uri=uri)
         found = client.get_experiment_by_name(MLFLOW_EXPERIMENT)
         if found is None:
@@ -274,12 +278,14 @@ class Recorder:
             self.store.client.set_terminated(self.parent, status)
 
     def _attempt(self, action: Callable[[], None]) -> None:
+        began = time.monotonic()
         try:
             action()
         except Fault:
             raise
         except Exception as error:  # whatever MLflow, SQLAlchemy or the network raise: training is worth more
-            self.not_before = time.monotonic() + RETRY_SECONDS
+            ended = time.monotonic()
+            self.not_before = ended + max(RETRY_SECONDS, PATIENCE * (ended - began))
             if not self.warned:
                 self.warned = True
                 sys.stderr.write(

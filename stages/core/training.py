@@ -15,8 +15,8 @@ from tqdm import tqdm
 from stages.core import distributed
 from stages.core.device import be_deterministic, device, memory_format
 from stages.core.faults import Fault
-from stages.core.files import atomic
-from stages.core.networks.encoders import freeze_batch_norm
+from stages.core.model_file import save_model
+from stages.core.networks.encoders import freeze_batch_norm, read_model
 from stages.core.optimisation import build_optimiser, learning_rate_factor
 from stages.core.params import Params
 from stages.core.samples import Batch, EpochBatches, Samples, load
@@ -222,10 +222,14 @@ def save(path: Path, machine: Machine, history: list[dict[str, Any]], best: dict
 
 
 def resume(path: Path, machine: Machine) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """Restores what `save` wrote and returns the rows and the best epoch so far; an absent file changes nothing."""
+    """Restores what `save` wrote and returns the rows and the best epoch so far; an absent file changes nothing.
+
+    Raises:
+        Fault: the file is damaged.
+    """
     if not path.exists():
         return [], None
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_model(path)
     machine.network.load_state_dict(state["network"])
     machine.optimiser.load_state_dict(state["optimiser"])
     machine.scaler.load_state_dict(state["scaler"])
@@ -234,9 +238,3 @@ def resume(path: Path, machine: Machine) -> tuple[list[dict[str, Any]], dict[str
     if state["device_random"] is not None and torch.cuda.is_available():  # dropout on a GPU draws from this one
         torch.cuda.set_rng_state(state["device_random"])
     return state["history"], state["best"]
-
-
-def save_model(path: Path, state: dict[str, Any]) -> None:
-    """`torch.save`, atomically, through an open file: to a path it would store the file's name in the bytes."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torchvision
 
 from stages.core.faults import Fault
 from stages.core.fetch import fetch
-from stages.core.files import atomic
+from stages.core.files import refuse_damaged_zip
+from stages.core.model_file import save_model
 
 # Encoders of segmentation_models.pytorch whose parameters have torchvision's names.
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d")
@@ -62,9 +64,11 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     The file may hold the state dict itself or a dict with it under `state_dict` or `model`. No code is unpickled.
 
     Raises:
-        Fault: the file is missing or holds no state dict.
+        Fault: the file is missing, is damaged or holds no state dict.
     """
     try:
+        if zipfile.is_zipfile(path):
+            refuse_damaged_zip(path)
         with path.open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -95,6 +99,5 @@ def unwrap(content: Any) -> dict[str, Any]:
 
 
 def write_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
-    """Writes a state dict through an open file: given a path, torch.save puts the file's name into the bytes."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
+    """Writes a state dict, see `save_model`."""
+    save_model(path, state)

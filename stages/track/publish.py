@@ -12,6 +12,8 @@ from stages.core import tracking
 from stages.core.experiment import Experiment
 from stages.core.faults import Fault
 
+TRAINING = {"train_minutes": ("wall_seconds", 60), "train_memory_gb": ("peak_memory_mb", 1000)}
+
 
 def artifact_md5s(lock: Mapping[str, Any]) -> dict[str, str]:
     """The md5 of every out of every finished stage in the content of dvc.lock, by path, sorted.
@@ -70,17 +72,18 @@ def publish(
 def training_cost(run_id: str) -> dict[str, float]:
     """What training the segmenter took under the experiment's run: wall time and largest memory of the process.
 
-    Empty where the segmenter came from the cache, and there is no run of its training.
+    What MLflow did not get is left out: all where the segmenter came from the cache, and there is no run of its
+    training; or both where the server was away in its end.
 
     Raises:
         Fault: the store cannot be reached.
     """
     with failure_is_a_fault(), tracking.open_store() as store:
         child = store.find({tracking.PARENT_TAG: run_id, tracking.STAGE_TAG: "segment"})
-    if child is None:
+    if child is None or child.info.status != "FINISHED":
         return {}
     metrics = child.data.metrics
-    return {"train_minutes": metrics["wall_seconds"] / 60, "train_memory_gb": metrics["peak_memory_mb"] / 1000}
+    return {name: metrics[key] / unit for name, (key, unit) in TRAINING.items() if key in metrics}
 
 
 @contextmanager
@@ -92,7 +95,7 @@ def failure_is_a_fault() -> Iterator[None]:
         raise
     except Exception as error:
         raise Fault(
-            f"the results cannot be written to MLflow ({tracking.reason(error)}): start the server or set "
+            f"the results cannot be written to MLflow ({tracking.reason(error)}): mend that (start the server), or set "
             "MLFLOW_TRACKING_URI to another one, or set SIZEWISE_TRACK=0, and run `dvc repro` again; "
             "no training is repeated"
         ) from None

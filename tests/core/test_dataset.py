@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from stages.core.dataset import INSTANCE_VOID, VOID, Dataset, DatasetInfo, ImageRecord, write_header
 from stages.core.faults import Fault
-from stages.core.files import encode_png, write_zip
+from stages.core.files import encode_png, md5, write_zip
 
 PALETTE = tuple((label, 0, 255 - label) for label in range(256))
 INFO = DatasetInfo("pets", ("background", "cat", "dog"), True, PALETTE, (40, 80), "file", True, True)
@@ -30,7 +31,8 @@ def build(tmp_path):
         (tmp_path / "b.png").write_bytes(encode_png(IMAGE[::-1]))
         places = {"x/a": "raw:images/a.png", "b": str(tmp_path / "b.png"), "c": str(grey)}
         splits = {"x/a": ("train", "val"), "b": ("train",), "c": ("test",)}
-        records = [ImageRecord(name, splits[name], place, 5, 4, "0" * 32) for name, place in places.items()]
+        md5s = {name: "" if name == "x/a" else md5(Path(place)) for name, place in places.items()}
+        records = [ImageRecord(name, splits[name], place, 5, 4, md5s[name]) for name, place in places.items()]
         with write_zip(tmp_path / "raw.zip") as raw:
             raw.png("images/a.png", IMAGE)
         with write_zip(tmp_path / "dataset.zip") as archive:
@@ -46,7 +48,7 @@ def test_info_and_records_come_back(build, tmp_path):
     dataset = build()
     assert dataset.info == INFO
     assert list(dataset.records) == ["x/a", "b", "c"]
-    assert dataset.records["b"] == ImageRecord("b", ("train",), str(tmp_path / "b.png"), 5, 4, "0" * 32)
+    assert dataset.records["b"] == ImageRecord("b", ("train",), str(tmp_path / "b.png"), 5, 4, md5(tmp_path / "b.png"))
     assert (dataset.num_classes, dataset.foreground) == (3, range(1, 3))
 
 
@@ -88,6 +90,9 @@ def test_an_image_inside_an_archive(build, tmp_path):
     (tmp_path / "a.tar").write_bytes(bytes(512) + content)
     dataset.records["b"] = replace(dataset.records["b"], location=f"bytes:512:{len(content)}:{tmp_path}/a.tar")
     assert np.array_equal(dataset.image("b"), IMAGE[::-1])
+    (tmp_path / "a.tar").write_bytes(bytes(512) + content[:-1] + b"?")
+    with pytest.raises(Fault, match=r"^image b is not what it was when `prepare` read it: bytes:512:.*a\.tar; put"):
+        dataset.image("b")
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(Fault, match=r"^image b cannot be read: bytes:512:.*a\.tar changed since it was indexed"):
         dataset.image("b")

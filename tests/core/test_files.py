@@ -114,10 +114,38 @@ def test_what_cannot_be_read_from_a_zip(tmp_path):
     (tmp_path / "no.zip").write_text("no zip")
     with pytest.raises(Fault, match=r"x\.zip has no member 'c\.txt'$"):
         files.ZipReader(tmp_path / "x.zip").text("c.txt")
-    with pytest.raises(Fault, match=r"no\.zip cannot be read \(.*\); `dvc repro` makes it$"):
+    with pytest.raises(
+        Fault, match=r"no\.zip is damaged \(File is not a zip file\); remove it and run `dvc repro`, or put"
+    ):
         files.ZipReader(tmp_path / "no.zip").names()
     with pytest.raises(Fault, match=r"absent\.zip cannot be read"):
         files.ZipReader(tmp_path / "absent.zip").names()
+
+
+def test_a_damaged_zip_names_itself_and_the_member(tmp_path):
+    path = tmp_path / "x.zip"
+    with files.write_zip(path) as archive:
+        archive.text("a.txt", "a" * 100)
+        archive.text("b.txt", "b" * 100)
+    content = path.read_bytes()
+    place = content.index(b"b" * 100)
+    path.write_bytes(content[:place] + b"?" + content[place + 1 :])
+    assert files.ZipReader(path).text("a.txt") == "a" * 100
+    with pytest.raises(Fault, match=r"x\.zip is damaged at member 'b\.txt' \(Bad CRC-32.*\); remove it and run"):
+        files.ZipReader(path).text("b.txt")
+    with pytest.raises(Fault, match=r"x\.zip is damaged at member 'b\.txt'"):
+        files.refuse_damaged_zip(path)
+
+
+def test_a_member_whose_name_is_damaged_is_not_taken_for_absent(tmp_path):
+    path = tmp_path / "x.zip"
+    with files.write_zip(path) as archive:
+        archive.text("a.txt", "a")
+    content = path.read_bytes()
+    place = content.rindex(b"a.txt")  # in the directory; the other one is before the member
+    path.write_bytes(content[:place] + b"?" + content[place + 1 :])
+    with pytest.raises(Fault, match=r"x\.zip is damaged"):
+        "a.txt" in files.ZipReader(path)  # noqa: B015 - what is asked is the test
 
 
 def read_members(reader, names, queue):

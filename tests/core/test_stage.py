@@ -230,6 +230,22 @@ def test_a_full_disk_that_is_named(start):
     assert (code, errors) == (1, message)
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (27, "a file is larger than allowed for data/pets/out.txt; raise the limit"),
+        (30, "the disk can only be read for data/pets/out.txt; make it writable and run `dvc repro` again"),
+        (13, "no permission for data/pets/out.txt; give it and run"),
+        (5, "the disk cannot be read or written for data/pets/out.txt; look after it"),
+    ],
+)
+def test_a_disk_that_takes_or_gives_no_bytes(start, number, said):
+    code, errors = end_of(start(f'raise OSError({number}, "it fails", "data/pets/out.txt")'))
+    assert code == 1
+    assert errors.startswith(f"sizewise demo: {said}")
+    assert errors.count("\n") == 1
+
+
 def test_another_failure_of_the_system_keeps_its_traceback(start):
     code, errors = end_of(start('open("absent")'))
     assert code == 1

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
@@ -162,6 +163,31 @@ def test_epochs_logged_while_the_server_was_away_arrive_later(monkeypatch, capfd
     assert capfd.readouterr().err.count("warning") == 1
     client, _, (child,) = runs_of_this_test()
     assert history(client, child, "loss") == [(1, 0.5), (2, 1.0), (3, 1.5)]
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(0.1, 60), (20, 400)])
+def test_a_server_that_hangs_is_asked_the_more_rarely(monkeypatch, seconds, pause):
+    """However long an attempt takes, attempts take a twentieth of the training's time."""
+    clock = iter([100.0, 100.0 + seconds])
+    recorder = tracking.Recorder("segment", current_experiment())
+
+    def hangs():
+        raise OSError("timed out")
+
+    monkeypatch.setattr(tracking, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    recorder._attempt(hangs)
+    assert recorder.not_before == pytest.approx(100 + seconds + pause)
+
+
+def test_a_damaged_database_is_named_and_left_alone(monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / ".mlflow").mkdir()
+    (tmp_path / ".mlflow/mlflow.db").write_text("garbage" * 2000)
+    with tracking.child_run("segment") as log:
+        log(1, {"loss": 1.0})
+    said = capfd.readouterr().err
+    assert "mlflow.db: the database is damaged; rename it, and a new one is made (file is not a database)" in said
+    assert (tmp_path / ".mlflow/mlflow.db").read_text() == "garbage" * 2000
 
 
 def test_without_tracking_mlflow_is_not_needed(monkeypatch, repository):

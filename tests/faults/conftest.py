@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.campaign import Tally, save
+from tests.faults.rooms import Project, finish
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,9 @@ def count(whole) -> Iterator[Callable[[str], Tally]]:
             save(tally)
     losses = [f"{tally.fault}: {loss}" for tally in tallies for loss in tally.losses]
     assert not losses, "\n".join(losses)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """A small project in which every room has run; a test copies it before it breaks something."""
+    return finish(tmp_path_factory.mktemp("finished"))

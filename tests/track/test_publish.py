@@ -82,3 +82,22 @@ def test_a_server_that_is_down_is_a_fault(workspace, monkeypatch):
     ) as fault:
         publish.publish(Experiment("x", "none", {}), {"miou": 1.0}, {}, [])
     assert "secret" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "metrics", "cost"),
+    [
+        ("FINISHED", {"wall_seconds": 120.0, "peak_memory_mb": 500.0}, {"train_minutes": 2.0, "train_memory_gb": 0.5}),
+        ("FINISHED", {"wall_seconds": 120.0}, {"train_minutes": 2.0}),
+        ("RUNNING", {"wall_seconds": 60.0}, {}),  # the server went away before the training's end
+    ],
+)
+def test_what_mlflow_did_not_get_of_a_training_is_left_out(own_store, status, metrics, cost):
+    with tracking.open_store() as store:
+        run_id = tracking.parent_run(store, Experiment(f"cost-{status}", "none", {"seed": len(metrics)}))
+        child = tracking.child_of(store, run_id, "segment").info.run_id
+        for key, value in metrics.items():
+            store.client.log_metric(child, key, value)
+        if status != "RUNNING":
+            store.client.set_terminated(child, status)
+    assert publish.training_cost(run_id) == pytest.approx(cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import nn
 
 from stages.core.faults import Fault
+from stages.core.files import MENDED, refuse_damaged_zip
 from stages.core.networks.slim_resnet import SlimResNet
 from stages.core.networks.vit import ViTEncoder, is_vit
 
@@ -72,17 +74,21 @@ def freeze_batch_norm(network: nn.Module) -> None:
 
 
 def read_model(path: Path) -> dict[str, Any]:
-    """A file written by `torch.save`, on the CPU, without unpickling code.
+    """A file written by `torch.save`, on the CPU, without unpickling code; every byte is held against its checksum.
 
     Raises:
-        Fault: there is no such file, or it holds what cannot be read so.
+        Fault: there is no such file, it is damaged, or it holds what cannot be read so.
     """
     try:
+        if zipfile.is_zipfile(path):
+            refuse_damaged_zip(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise Fault(f"{path} does not exist") from None
+    except Fault:
+        raise
     except Exception as error:  # torch, zipfile and pickle raise many kinds; torch's text advises what is unsafe
-        raise Fault(f"{path} is not a model that can be read safely ({type(error).__name__})") from None
+        raise Fault(f"{path} is not a model that can be read safely ({type(error).__name__}); {MENDED}") from None
 
 
 DESCRIBED = ("dataset", "classes", "background", "palette", "made_of")  # what segmenter.pt says about itself
