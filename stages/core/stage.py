@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from stages.core.faults import Fault
-from stages.core.lifetime import die_with_parent
+from stages.core.files import atomic
+from stages.core.lifetime import die_with_parent, stop_at_once, stopped
 from stages.core.log_file import logged
 from stages.core.params import Params, freeze, interpolate, look_up, read_yaml
 
@@ -133,9 +135,23 @@ def run(name: str, work: Callable[[Stage], None]) -> None:
     other exception is a defect of ours and keeps its traceback. What it prints also goes to a file, see `log_file`.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if signal.getsignal(signal.SIGINT) is stop_at_once:  # from here on there is something to clean up
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     die_with_parent()
+    keep_record()
     with logged(SCRATCH / "logs", name):
         attempt(name, work)
+
+
+def keep_record(record: Path = Path("dvc.lock")) -> None:
+    """Copies dvc.lock to .scratch, if DVC has started this process.
+
+    DVC writes it in place, for a moment after each stage: a kill in that moment leaves a part of it, which DVC refuses.
+    While a stage runs it is whole.
+    """
+    if "DVC_STAGE" in os.environ and record.exists():
+        with atomic(SCRATCH / record) as temporary:
+            shutil.copyfile(record, temporary)
 
 
 def attempt(name: str, work: Callable[[Stage], None]) -> None:
@@ -147,7 +163,7 @@ def attempt(name: str, work: Callable[[Stage], None]) -> None:
     except Fault as fault:
         sys.exit(f"sizewise {name}: {fault}")
     except KeyboardInterrupt:
-        sys.stderr.write(f"sizewise {name}: stopped; `dvc repro` goes on from here\n")
+        sys.stderr.write(stopped(name))
         sys.exit(130)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
