@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.campaign import Tally, save
+from tests.faults.interrupted import SAMPLE, STAGES, Undisturbed, run_undisturbed
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,9 @@ def count(whole) -> Iterator[Callable[[str], Tally]]:
             save(tally)
     losses = [f"{tally.fault}: {loss}" for tally in tallies for loss in tally.losses]
     assert not losses, "\n".join(losses)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, whole) -> Undisturbed:
+    """The run that disturbed ones are compared with."""
+    return run_undisturbed(tmp_path_factory.mktemp("runs") / "undisturbed", STAGES if whole else SAMPLE)

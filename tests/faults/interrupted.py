@@ -184,6 +184,7 @@ def forget(repository: Repository, stages: Iterable[str]) -> None:
         shutil.rmtree(there) if there.is_dir() else there.unlink(missing_ok=True)
     yaml.dump(tree, path)
     shutil.rmtree(repository.folder / ".dvc/cache/runs", ignore_errors=True)
+    (repository.folder / ".scratch/dvc.lock").unlink(missing_ok=True)
 
 
 def finish(repository: Repository, stage: str) -> str:
@@ -196,8 +197,8 @@ def finish(repository: Repository, stage: str) -> str:
 
 
 def mend_record(repository: Repository, output: str) -> bool:
-    """Does what README.md says where DVC was killed while it wrote a record of its own; whether DVC has named one."""
-    refused = "corrupted" in output or "validation failed" in output
+    """Does what README.md says where DVC was killed while it wrote a record of its own; whether one was named."""
+    refused = any(word in output for word in ("corrupted", "validation failed", "dvc.lock has lost"))
     if refused and ".dvc/tmp/rwlock" in output:
         (repository.folder / ".dvc/tmp/rwlock").unlink()
     elif refused and "dvc.lock" in output:

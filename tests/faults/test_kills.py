@@ -20,7 +20,6 @@ import pytest
 
 from tests.faults.campaign import Tally
 from tests.faults.interrupted import (
-    SAMPLE,
     STAGES,
     Repro,
     Undisturbed,
@@ -29,7 +28,6 @@ from tests.faults.interrupted import (
     kill_dvc,
     kill_stage,
     mend_record,
-    run_undisturbed,
     to_dvc,
     to_group,
 )
@@ -48,15 +46,9 @@ SIGNALS = {
     "SIGTERM to DVC": partial(to_dvc, signal.SIGTERM),
     "SIGTERM to DVC and all it started": partial(to_group, signal.SIGTERM),
 }
-LONG = ("classify", "refine", "segment", "predict")  # these are hit twice as often
+LONG = ("classify", "refine", "segment", "predict")  # these are hit more often
 POOLS = ("download", "refine", "predict")  # the stages whose pools have work for two processes on `tiny`
 KILLED = "one of 2 worker processes was killed"  # in the message
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, whole) -> Undisturbed:
-    """The run that all others are compared with."""
-    return run_undisturbed(tmp_path_factory.mktemp("kills") / "undisturbed", STAGES if whole else SAMPLE)
 
 
 def moment_of(seconds: float, generator: np.random.Generator) -> float:
@@ -116,8 +108,8 @@ def scores(repository: Repository) -> list[dict[str, str]]:
 def test_kills(undisturbed, count, whole):
     """With MLflow, whose store is there for the first time in the first training."""
     generator, faults = np.random.default_rng(8), [(count(name), fault) for name, fault in KILLS.items()]
-    repository = undisturbed.again("killed", "check" if whole else "download", SIZEWISE_JOBS="2")
-    for stage in STAGES if whole else ("download", "classify"):
+    repository = undisturbed.again("killed", "check" if whole else "classify", SIZEWISE_JOBS="2")
+    for stage in STAGES if whole else ("classify",):
         chain(undisturbed, repository, stage, faults, generator)
         if whole and stage in LONG:
             forget(repository, [stage])
@@ -148,7 +140,7 @@ def test_a_killed_worker_is_noticed(undisturbed, count, whole):
     generator, tally = np.random.default_rng(11), count("kill -9 of a worker process")
     for stage in POOLS if whole else POOLS[:1]:
         repository = undisturbed.again(f"worker-{stage}", stage, SIZEWISE_JOBS="2", SIZEWISE_TRACK="0")
-        for _ in range(4 if whole else 1):
+        for _ in range(3 if whole else 1):
             delay = round(float(generator.uniform(0, 1)), 2)
             with tally.trial(f"{stage}, {delay} s after the first worker"):
                 kill_worker(repository, stage, delay, generator)
@@ -183,7 +175,7 @@ def test_a_kill_while_the_mlflow_store_is_made(tmp_path, count, whole):
     repository = Repository(tmp_path, {"PYTHONPATH": str(ROOT)})
     repository.run("git", "init", "-q")
     code = "from stages.core.tracking import *; import_client(); print(flush=True); open_store().__enter__()"
-    for _ in range(12 if whole else 2):
+    for _ in range(8 if whole else 1):
         delay = round(float(generator.uniform(0, 4)), 2)
         with tally.trial(f"after {delay} s"):
             process = repository.start(sys.executable, "-c", code)
@@ -198,6 +190,7 @@ def test_a_kill_while_the_mlflow_store_is_made(tmp_path, count, whole):
 @pytest.mark.timeout(HOURS)
 def test_signals(undisturbed, count, whole):
     generator, faults = np.random.default_rng(9), [(count(name), fault) for name, fault in SIGNALS.items()]
-    repository = undisturbed.again("ended", "check" if whole else "prepare", SIZEWISE_JOBS="2", SIZEWISE_TRACK="0")
-    for stage in STAGES if whole else ("prepare", "classify"):
-        chain(undisturbed, repository, stage, faults, generator)
+    repository = undisturbed.again("ended", "check" if whole else "download", SIZEWISE_JOBS="2", SIZEWISE_TRACK="0")
+    for place, stage in enumerate(STAGES if whole else ("download", "prepare")):
+        every = place % len(faults)
+        chain(undisturbed, repository, stage, faults if stage in LONG else faults[every : every + 1], generator)
