@@ -26,7 +26,7 @@ STAGES = (
 )
 SAMPLE = ("check", "download", "prepare", "classify")  # the stages of the tests without --whole
 FOLDERS = ("data", "models", "metrics")  # where outs are
-GONE = 60  # seconds until all processes of a disturbed run have ended; some import torch before they look around
+GONE = 120  # seconds until all processes of a disturbed run must have ended, on a busy machine
 SETTLED = 1.5  # seconds after which nothing writes an out any more
 STARTS = re.compile(r"Running stage '(\w+)'")
 WORKER = "multiprocessing.spawn import spawn_main"  # in the command line of a pool's worker process
