@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,11 +17,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from stages.core.faults import Fault
-from stages.core.lifetime import die_with_parent
+from stages.core.files import atomic
+from stages.core.lifetime import STAGE, die_with_parent, stop_at_once, stopped
 from stages.core.log_file import logged
 from stages.core.params import Params, freeze, interpolate, look_up, read_yaml
 from stages.core.recorded import refuse_damaged
 
+LOCK = Path("dvc.lock")
+ENTRY = re.compile(r"^  (\w+):$", re.MULTILINE)  # of a stage in it, and in dvc.yaml
 SCRATCH = Path(".scratch")  # locks, logs and checkpoints: never an out, never tracked
 
 DISK = {  # what a person can mend: what is said of it, and what to do
@@ -145,14 +150,46 @@ def run(name: str, work: Callable[[Stage], None]) -> None:
     it prints also goes to a file, see `log_file`.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if signal.getsignal(signal.SIGINT) is stop_at_once:  # from here on there is something to clean up
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     die_with_parent()
     with logged(SCRATCH / "logs", name):
         attempt(name, work)
 
 
+def keep_record() -> None:
+    """Copies dvc.lock to .scratch, where DVC has started this process.
+
+    DVC writes it in place, in a moment after each stage. A kill in that moment leaves a part of it, which DVC takes for
+    the whole if it happens to be valid, and it runs all stages again whose entries are lost. While a stage runs, the
+    file is whole.
+
+    Raises:
+        Fault: a stage of dvc.yaml that was in it when the last stage began is not in it.
+    """
+    if STAGE not in os.environ or not LOCK.exists():
+        return
+    kept = SCRATCH / LOCK
+    lost = (entries(kept) & entries(Path("dvc.yaml"))) - entries(LOCK)
+    if lost:
+        raise Fault(
+            f"{LOCK} has lost its entries of {', '.join(sorted(lost))}, most likely because DVC was killed while it "
+            f"wrote them, and would run these stages again: `cp {kept} {LOCK}` gets them back; or, if they shall run "
+            f"again, `rm {kept}`; then `dvc repro` goes on"
+        )
+    with atomic(kept) as temporary:
+        shutil.copyfile(LOCK, temporary)
+
+
+def entries(path: Path) -> set[str]:
+    """The stages that dvc.yaml or dvc.lock has; none where there is no such file."""
+    return set(ENTRY.findall(path.read_text(encoding="utf-8"))) if path.exists() else set()
+
+
 def attempt(name: str, work: Callable[[Stage], None]) -> None:
     """The part of `run` whose failures are told to a person."""
     try:
+        keep_record()
         stage = load(name)
         with locked(stage.outs):
             refuse_damaged(stage.deps.values())
@@ -160,7 +197,7 @@ def attempt(name: str, work: Callable[[Stage], None]) -> None:
     except Fault as fault:
         sys.exit(f"sizewise {name}: {fault}")
     except KeyboardInterrupt:
-        sys.stderr.write(f"sizewise {name}: stopped; `dvc repro` goes on from here\n")
+        sys.stderr.write(stopped(name))
         sys.exit(130)
     except OSError as error:
         if error.errno not in DISK:

@@ -30,6 +30,7 @@ from filelock import FileLock
 
 from stages.core.experiment import Experiment, current_experiment, main_repository, text
 from stages.core.faults import Fault
+from stages.core.files import atomic
 from stages.core.sqlite_file import refuse_damaged
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 MLFLOW_EXPERIMENT = "sizewise"
 STORE = Path(".mlflow")  # under the main repository, ignored by git and DVC
+FILE = "mlflow.db"
 NAME_TAG, BASE_TAG, KEY_TAG, STAGE_TAG = "sizewise.experiment", "git.base", "sizewise.key", "sizewise.stage"
 PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: nests a run in its page
 EXISTS = "RESOURCE_ALREADY_EXISTS"  # MLflow's error code
@@ -73,7 +75,7 @@ class Store:
 
 def tracking_uri() -> str:
     """Where runs are kept: `MLFLOW_TRACKING_URI`, else the SQLite file of the main repository."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_repository() / STORE / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_repository() / STORE / FILE}"
 
 
 def reason(error: Exception) -> str:
@@ -118,8 +120,10 @@ def open_store() -> Iterator[Store]:
     folder.mkdir(parents=True, exist_ok=True)
     artifacts = None if uri.startswith("http") else (folder / "artifacts").as_uri()  # a server decides by itself
     with FileLock(folder / "lock", timeout=120):
-        if own:
-            refuse_damaged(folder / "mlflow.db")
+        if own and (folder / FILE).exists():
+            refuse_damaged(folder / FILE)
+        elif own:
+            make_store(client_class, folder / FILE)
         client = client_class(tracking_uri=uri)
         found = client.get_experiment_by_name(MLFLOW_EXPERIMENT)
         if found is None:
@@ -132,6 +136,18 @@ def open_store() -> Iterator[Store]:
                     f"move the repository back, or rename {folder} to start a new store"
                 )
         yield Store(client, identity)
+
+
+def make_store(client_class: type[MlflowClient], path: Path) -> None:
+    """Makes an empty SQLite store that is whole or absent.
+
+    MLflow makes its tables in some seconds and many steps, and can neither use nor complete a store that a kill left
+    in between.
+    """
+    with atomic(path) as temporary:
+        for left in path.parent.glob(f"{temporary.name}*"):  # by a kill; the database's journal is among them
+            left.unlink()
+        client_class(tracking_uri=f"sqlite:///{temporary}")
 
 
 def make_experiment(client: MlflowClient, artifacts: str | None) -> str:

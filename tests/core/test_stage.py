@@ -15,7 +15,7 @@ import pytest
 
 from stages.core.faults import Fault
 from stages.core.params import Params
-from stages.core.stage import Stage, dataset_params, load
+from stages.core.stage import Stage, dataset_params, keep_record, load
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60  # seconds for what takes one on an idle machine
@@ -305,3 +305,73 @@ def test_stage_is_frozen(project):
     with pytest.raises(AttributeError):
         stage.name = "other"
     assert isinstance(stage, Stage)
+
+
+def under_dvc() -> dict[str, str]:
+    """The environment that DVC gives a stage."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": "demo"}
+
+
+def test_a_stage_whose_dvc_ended_before_it_began_does_nothing(project):
+    """DVC is killed while the shell or Python starts: nobody sends the stage a signal afterwards."""
+    (project / "demo.py").write_text(WORK.format(body="    ready()"))
+    script = f"(sleep 0.5; exec {sys.executable} demo.py) & exit"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=project, env=under_dvc(), capture_output=True, start_new_session=True, check=True
+    )  # comes back when the stage has ended too, since it holds the pipes
+    assert (done.stdout, done.stderr) == (b"", b"")
+    assert not (project / "ready").exists()
+
+
+def test_ctrl_c_while_a_stage_loads_its_modules(project):
+    (project / "slow.py").write_text("import stages, sys, time\nprint(flush=True)\ntime.sleep(600)\n")
+    process = subprocess.Popen(
+        [sys.executable, "slow.py"],
+        cwd=project,
+        env=under_dvc(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert end_of(process) == (130, "sizewise demo: stopped; `dvc repro` goes on from here\n")
+
+
+LOCK_OF_TWO = "schema: '2.0'\nstages:\n  check:\n    cmd: a\n  demo:\n    cmd: b\n"
+
+
+@pytest.fixture
+def recorded(project, monkeypatch) -> Path:
+    """The project with a dvc.lock of stages `check` and `demo`, of which a copy was kept."""
+    (project / "dvc.yaml").write_text("stages:\n  check:\n    cmd: a\n  demo:\n    cmd: b\n")
+    (project / "dvc.lock").write_text(LOCK_OF_TWO)
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("DVC_STAGE", "demo")
+    keep_record()
+    assert (project / ".scratch/dvc.lock").read_text() == LOCK_OF_TWO
+    return project
+
+
+def test_a_lock_that_has_lost_stages_is_refused(recorded):
+    (recorded / "dvc.lock").write_text(LOCK_OF_TWO.partition("  demo")[0])
+    with pytest.raises(Fault) as caught:
+        keep_record()
+    assert str(caught.value).startswith("dvc.lock has lost its entries of demo, ")
+    assert "`cp .scratch/dvc.lock dvc.lock` gets them back" in str(caught.value)
+    assert (recorded / ".scratch/dvc.lock").read_text() == LOCK_OF_TWO
+
+
+def test_a_stage_that_is_no_more_is_not_missed(recorded):
+    shorter = LOCK_OF_TWO.partition("  demo")[0]
+    (recorded / "dvc.lock").write_text(shorter)
+    (recorded / "dvc.yaml").write_text("stages:\n  check:\n    cmd: a\n")
+    keep_record()
+    assert (recorded / ".scratch/dvc.lock").read_text() == shorter
+
+
+def test_a_stage_run_by_hand_keeps_no_copy(recorded, monkeypatch):
+    (recorded / "dvc.lock").write_text("")
+    monkeypatch.delenv("DVC_STAGE")
+    keep_record()
+    assert (recorded / ".scratch/dvc.lock").read_text() == LOCK_OF_TWO

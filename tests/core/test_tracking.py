@@ -270,3 +270,15 @@ def test_processes_that_start_together_make_one_store(tmp_path):
     found = {process.communicate(timeout=120)[0] for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len(found) == 1, "several parents for one experiment"
+
+
+def test_a_store_that_a_kill_left_half_made_is_made_anew(tmp_path, monkeypatch):
+    """MLflow itself can neither use nor complete one."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    folder = tmp_path / ".mlflow"
+    folder.mkdir()
+    for name in (".mlflow.db.part", ".mlflow.db.part-journal"):
+        (folder / name).write_bytes(b"half of something")
+    with tracking.open_store() as store:
+        assert store.client.get_experiment(store.experiment_id).name == tracking.MLFLOW_EXPERIMENT
+    assert sorted(path.name for path in folder.iterdir()) == ["lock", "mlflow.db"]

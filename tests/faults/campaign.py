@@ -31,12 +31,15 @@ class Tally:
 
     @contextmanager
     def trial(self, what: object) -> Iterator[None]:
-        """One trial, lost if an assertion fails or a test's command runs out of time; `what` names it in the report."""
-        self.tried += 1
+        """One trial, lost if an assertion fails or a test's command runs out of time; `what` names it in the report.
+
+        One that Ctrl-C ends is none.
+        """
         try:
             yield
         except Exception as error:
             self.losses.append(f"{what}: {error}")
+        self.tried += 1
 
     def row(self) -> dict[str, str]:
         """The row of counts.csv."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.campaign import Tally, save
+from tests.faults.interrupted import SAMPLE, STAGES, Undisturbed, run_undisturbed
 from tests.faults.rooms import Project, finish
 
 
@@ -38,3 +39,9 @@ def count(whole) -> Iterator[Callable[[str], Tally]]:
 def finished(tmp_path_factory) -> Project:
     """A small project in which every room has run; a test copies it before it breaks something."""
     return finish(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, whole) -> Undisturbed:
+    """The run that disturbed ones are compared with."""
+    return run_undisturbed(tmp_path_factory.mktemp("runs") / "undisturbed", STAGES if whole else SAMPLE)
