@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from PIL import Image
 
 from stages.core.faults import Fault
 
+PICTURES = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # what is read; Pillow has others drawn by programs
+UNREADABLE = (FileNotFoundError, zipfile.BadZipFile, ValueError, RuntimeError, struct.error, EOFError)  # of a zip
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other packings are unpacked whole, whatever size they claim
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
@@ -129,6 +133,21 @@ def write_zip(path: Path) -> Iterator[ZipWriter]:
         yield archive
 
 
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's content; never more than the zip claims, which `ZipFile.read` unpacks before it cuts it off.
+
+    Raises:
+        zipfile.BadZipFile: it is packed in a way that cannot be bounded, or is not as the zip claims.
+    """
+    if member.compress_type not in PLAIN:
+        raise zipfile.BadZipFile(f"member {member.filename!r} is packed by method {member.compress_type}; use deflate")
+    with archive.open(member) as file:
+        content = file.read(member.file_size)
+    if len(content) != member.file_size:
+        raise zipfile.BadZipFile(f"member {member.filename!r} has not the {member.file_size} bytes that it claims")
+    return content
+
+
 class ZipReader:
     """Random access to a zip. Each process opens its own handle: one opened before a fork reads garbage."""
 
@@ -144,7 +163,7 @@ class ZipReader:
         if self._zip is None or self._pid != os.getpid():
             try:
                 self._zip = zipfile.ZipFile(self.path)
-            except (FileNotFoundError, zipfile.BadZipFile) as error:
+            except UNREADABLE as error:
                 raise Fault(f"{self.path} cannot be read ({error}); `dvc repro` makes it") from None
             self._pid = os.getpid()
         return self._zip
@@ -163,7 +182,7 @@ class ZipReader:
             Fault: there is no such member.
         """
         try:
-            return self._open().read(name)
+            return read_member(self._open(), self._open().getinfo(name))
         except KeyError:
             raise Fault(f"{self.path} has no member {name!r}") from None
 
@@ -207,6 +226,6 @@ def decode_image(content: bytes) -> np.ndarray:
     Raises:
         OSError: the bytes are not an image, or are cut off.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=PICTURES) as image:
         image.load()
         return np.array(image, np.uint8 if image.mode == "1" else None)

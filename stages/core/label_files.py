@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -62,13 +63,16 @@ class LabelFiles:
         """
         member = self.members[stem]
         try:
-            size = self.archive.size(member) if self.archive else (self.path / member).stat().st_size
+            path = self.path / member
+            if not self.archive and path.exists() and not path.is_file():
+                raise BadMap("unreadable", "a device or pipe, and no file")
+            size = self.archive.size(member) if self.archive else path.stat().st_size
             if size > MOST_BYTES:
                 raise BadMap("unreadable", f"{size} bytes, more than {MOST_BYTES}")
-            return self.archive.bytes(member) if self.archive else (self.path / member).read_bytes()
+            return self.archive.bytes(member) if self.archive else path.read_bytes()
         except BadMap:
             raise
-        except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, struct.error) as error:
             raise BadMap("unreadable", f"{type(error).__name__}: {error}") from None
 
     def read(self, stem: str) -> np.ndarray:
@@ -98,7 +102,7 @@ def find_maps(path: Path, stems: set[str] | None = None, suffixes: tuple[str, ..
             (Path(folder) / name).relative_to(path).as_posix() for folder, _, files in os.walk(path) for name in files
         )
     elif zipfile.is_zipfile(path):
-        archive = ZipReader(path)
+        archive = readable(path)
         names = (name for name in archive.names() if not name.endswith("/"))
     else:
         raise Fault(f"{path}: {'neither a folder nor a zip' if path.exists() else 'there is no such folder or zip'}")
@@ -112,6 +116,21 @@ def find_maps(path: Path, stems: set[str] | None = None, suffixes: tuple[str, ..
     members = dict(zip(keys, files, strict=True))
     twice = tuple(sorted({key for key, name in zip(keys, files, strict=True) if members[key] != name}))
     return LabelFiles(path, archive, members, twice)
+
+
+def readable(path: Path) -> ZipReader:
+    """A zip whose directory can be read.
+
+    Raises:
+        Fault: it cannot.
+    """
+    archive = ZipReader(path)
+    try:
+        archive.names()
+    except Fault as fault:
+        reason = str(fault).removeprefix(f"{path} ").partition("; `dvc repro`")[0]
+        raise Fault(f"{path}: a zip that {reason}; pack it again") from None
+    return archive
 
 
 def is_map(name: PurePosixPath, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
@@ -164,7 +183,7 @@ def decode_png(content: bytes) -> np.ndarray:
         raise BadMap("no_map", f"a grey picture of {bits} bit{'s' * (bits > 1)} a pixel; write it with 8 or indexed")
     if b"IEND" not in content[-1024:]:
         raise BadMap("unreadable", f"the PNG is cut off after {len(content)} bytes")
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
         image.load()
         return np.array(image, np.uint16 if bits == 16 else np.uint8)
 

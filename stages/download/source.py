@@ -5,6 +5,7 @@ Only an index with a checksum per file is written.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -210,6 +211,8 @@ def file_rows(name: str, source: Path, parts: list[str]) -> list[dict[str, Any]]
 def checksum(path: Path) -> tuple[int, str] | OSError:
     """Size in bytes and md5 of a file, or why it cannot be read."""
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "a device, pipe or folder, and no file")
         return path.stat().st_size, md5(path)
     except OSError as error:
         return error

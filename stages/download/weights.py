@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torchvision
 
 from stages.core.faults import Fault
 from stages.core.files import atomic
+from stages.core.torch_files import UnsafeError, load_tensors
 from stages.download.fetch import fetch
 
 # Encoders of segmentation_models.pytorch whose parameters have torchvision's names.
@@ -65,13 +65,11 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         Fault: the file is missing or holds no state dict.
     """
     try:
-        with path.open("rb") as file:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
     except OSError as error:
         raise Fault(f"classifier.weights: {path} cannot be read: {error.strerror or error}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise Fault(f"classifier.weights: {path} holds no state dict of torch.save ({first})") from None
+    except UnsafeError as error:
+        raise Fault(f"classifier.weights: {path} holds no state dict of torch.save ({error})") from None
     state = unwrap(content)
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise Fault(

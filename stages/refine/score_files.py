@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.faults import Fault, combine
+from stages.core.files import read_member
 from stages.core.label_files import MOST_BYTES, SUFFIXES, BadMap, LabelFiles, find_maps, listed
 from stages.core.npy_objects import read_header, read_npy, short
 
@@ -209,8 +210,7 @@ def read_npz(content: bytes) -> Entries:
             unpacked = sum(member.file_size for member in members)
             if unpacked > MOST_BYTES:
                 raise BadMap("unreadable", f"an .npz of {unpacked} bytes unpacked, more than {MOST_BYTES}")
-            # a member that unpacks to more than it claims is cut off there by zipfile
-            return [(member.filename.removesuffix(".npy"), plain(archive.read(member))) for member in members]
+            return [(member.filename.removesuffix(".npy"), plain(read_member(archive, member))) for member in members]
     except BadMap:
         raise
     except Exception as error:  # zipfile and its decoders have their own dozen for broken bytes

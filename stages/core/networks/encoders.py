@@ -13,6 +13,7 @@ from torch import nn
 from stages.core.faults import Fault
 from stages.core.networks.slim_resnet import SlimResNet
 from stages.core.networks.vit import ViTEncoder, is_vit
+from stages.core.torch_files import UnsafeError, load_tensors
 
 TIMM = "tu-"  # before a name of timm
 
@@ -30,6 +31,8 @@ def build_encoder(name: str, output_stride: int) -> nn.Module:
     Raises:
         Fault: there is no such encoder, or it cannot have that output stride.
     """
+    if set(name) & set(":/"):  # timm would look at its hub, or load a folder
+        raise Fault(f"encoder {name!r}: a name of timm has neither : nor /")
     try:
         if name.startswith(TIMM) and is_vit(name.removeprefix(TIMM)):
             return ViTEncoder(name.removeprefix(TIMM), output_stride)
@@ -73,11 +76,13 @@ def read_model(path: Path) -> dict[str, Any]:
         Fault: there is no such file, or it holds what cannot be read so.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path)
     except FileNotFoundError:
         raise Fault(f"{path} does not exist") from None
-    except Exception as error:  # torch, zipfile and pickle raise many kinds; torch's text advises what is unsafe
-        raise Fault(f"{path} is not a model that can be read safely ({type(error).__name__})") from None
+    except OSError as error:
+        raise Fault(f"{path} cannot be read: {error.strerror}") from None
+    except UnsafeError as error:
+        raise Fault(f"{path} is not a model that can be read safely ({error})") from None
 
 
 DESCRIBED = ("dataset", "classes", "background", "palette", "made_of")  # what segmenter.pt says about itself
