@@ -92,7 +92,8 @@ def scores_of(
     tagged = [int(label) - foreground.start for label in tags]
     missing = [label for label in tagged if label not in scores]
     shifted = {label - 1 for label in scores if label}
-    if tagged and 0 in scores and set(scores) != set(tagged) and shifted == set(tagged):
+    doubtful = 0 in scores and set(scores) != set(tagged) and shifted == set(tagged)
+    if tagged and doubtful and has_keys(files.content(image_id), files.members[image_id]):
         raise BadMap(
             "keys",
             f"{image_id}: classes {named(scores)}, the tags are {named(tagged)}, as if class 0 were the background; "
@@ -109,6 +110,11 @@ def scores_of(
         raise BadMap("size", f"{image_id}: maps of {height} x {width}, the image has {size[0]} x {size[1]} pixels")
     maps /= np.maximum(maps.max((1, 2), keepdims=True), 1)
     return (maps.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def has_keys(content: bytes, name: str) -> bool:
+    """Whether a file that was read numbers its maps itself; an array has one for each class, in their order."""
+    return name.lower().endswith(".npz") or read_header(io.BytesIO(content))[2].hasobject
 
 
 def read_scores(content: bytes, name: str, num_foreground: int) -> dict[int, np.ndarray]:

@@ -46,7 +46,7 @@ class Ended:
 
 
 def in_child(work: Callable[[], object], seconds: int, gigabytes: float = 6) -> Ended:
-    """Does `work` in a forked child for at most some seconds of computing and with so much address space beyond the parent's."""
+    """Does `work` in a forked child, for some seconds of computing, with so much address space beyond its parent's."""
     sys.stdout.flush()
     sys.stderr.flush()
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def attempt(work: Callable[[], object], seconds: int, gigabytes: float, said: Pa
         for number in (signal.SIGALRM, signal.SIGPROF):
             signal.signal(number, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        signal.alarm(10 * seconds)
+        signal.alarm(4 * seconds)
         work()
         code = 0
     except Fault as fault:

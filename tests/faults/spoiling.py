@@ -178,14 +178,14 @@ def spoilt_table(
            for what, way in bad.items()},
     }  # fmt: skip
     either: dict[str, Callable[[], bytes]] = {
-        "cut": lambda: plain[:place].encode(),
-        "a letter more": lambda: (plain[:place] + chance.choice(",;\"'\n\r\t\0é\u2028 x9-") + plain[place:]).encode(),
-        "a letter less": lambda: (plain[:place] + plain[place + 1 :]).encode(),
+        "cut": plain[:place].encode,
+        "a letter more": (plain[:place] + chance.choice(",;\"'\n\r\t\0é\u2028 x9-") + plain[place:]).encode,
+        "a letter less": (plain[:place] + plain[place + 1 :]).encode,
         "bytes put in": lambda: plain[:place].encode() + chance.randbytes(3) + plain[place:].encode(),
         "a huge cell": lambda: text([*rows, ["x" * 200_000, *rows[number][1:]]]).encode(),
         "a huge line": lambda: text([*rows, ["x,"] * 100_000]).encode(),
-        "a huge file": lambda: (plain + "other,1,2,3\n" * 200_000).encode(),
-        "an open quote": lambda: (plain[:place] + '"' + plain[place:]).encode(),
+        "a huge file": (plain + "other,1,2,3\n" * 200_000).encode,
+        "an open quote": (plain[:place] + '"' + plain[place:]).encode,
     }
     fate, ways = chance.choice(((SAME, good), (BAD, wrong), (BAD, wrong), (ANY, either)))
     what = chance.choice(list(ways))
