@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import struct
 import zipfile
@@ -155,18 +156,35 @@ def decode_map(content: bytes, name: str) -> np.ndarray:
     """
     try:
         is_npy = name.lower().endswith(".npy")
-        array = np.load(io.BytesIO(content), allow_pickle=False) if is_npy else decode_png(content)
+        array = decode_npy(content) if is_npy else decode_png(content)
     except BadMap:
         raise
     except Exception as error:  # each decoder has its own dozen of exceptions for broken bytes
         raise BadMap("unreadable", f"{type(error).__name__}: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise BadMap("unreadable", "an .npz archive under the name of an .npy file")
     if array.ndim != 2 or array.dtype.kind not in "iu":
         raise BadMap("no_map", f"an array of shape {array.shape} and type {array.dtype}")
     if not array.size:
         raise BadMap("empty", f"{array.shape[0]} x {array.shape[1]} pixels")
     return array
+
+
+def read_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order (True for Fortran's) and type of an .npy file; the file then stands at the data."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise BadMap("unreadable", f"an .npy file of version {version[0]}.{version[1]}")
+    return readers[version](file)
+
+
+def decode_npy(content: bytes) -> np.ndarray:
+    """The array of an .npy file, see `decode_map`; `np.load` takes the memory that a file claims before it reads."""
+    if content.startswith(b"PK"):
+        raise BadMap("unreadable", "an .npz archive under the name of an .npy file")
+    shape, _, dtype = read_header(io.BytesIO(content))
+    if math.prod(shape) * dtype.itemsize > len(content):
+        raise BadMap("unreadable", f"{len(content)} bytes for an array of shape {shape} and type {dtype}")
+    return np.load(io.BytesIO(content), allow_pickle=False)
 
 
 def decode_png(content: bytes) -> np.ndarray:

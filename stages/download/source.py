@@ -6,7 +6,6 @@ Only an index with a checksum per file is written.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -225,9 +224,8 @@ def files_of(source: Path, part: str) -> dict[str, Path]:
         return {part: path} if path.exists() else {}
     if not path.is_dir():
         return {}
-    with os.scandir(path) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
-    return {f"{part}{name}": path / name for name in names}
+    files = [file for file in path.iterdir() if not file.name.startswith(".") and not file.is_dir()]
+    return {f"{part}{file.name}": file for file in files}
 
 
 def check_parts(name: str, source: Path, layout: str, needed: list[str], archives: Sequence[Archive] = ()) -> None:

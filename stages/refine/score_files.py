@@ -25,8 +25,8 @@ import numpy as np
 
 from stages.core.faults import Fault, combine
 from stages.core.files import read_member
-from stages.core.label_files import MOST_BYTES, SUFFIXES, BadMap, LabelFiles, find_maps, listed
-from stages.core.npy_objects import read_header, read_npy, short
+from stages.core.label_files import MOST_BYTES, SUFFIXES, BadMap, LabelFiles, find_maps, listed, read_header
+from stages.core.npy_objects import read_npy, short
 
 SCORE_SUFFIXES = (".npy", ".npz")
 

@@ -62,7 +62,7 @@ COCO = Params(
         "untrained": ["cup"],
     }
 )
-MANY, FEW = 75, 10  # files of a kind: of the whole campaign, of the sample
+MANY, FEW = 60, 8  # files of a kind: of the whole campaign, of the sample
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import shutil
@@ -20,7 +21,7 @@ from tests.faults.mutations import Tree, as_text, at, broken_texts, put, spoil
 from tests.faults.rooms import ROOMS, do, inside, place, readers, small_params
 from tests.pipeline.repository import ROOT
 
-VALUES, TEXTS = (450, 12), (450, 60)  # mutations: of the whole campaign, of the sample
+VALUES, TEXTS = (160, 12), (360, 40)  # mutations: of the whole campaign, of the sample
 CHECK, ROOM = 5, 5  # seconds of computing; a room that is still at work then has understood its params
 LONGEST = 20_000  # characters of a message
 COMPILE = ("classifier", "segmenter")
@@ -118,14 +119,14 @@ def dvc_agrees(path: Path) -> None:
         assert context.resolve(spoken) == interpolate(spoken, ours), spoken
 
 
-def rooms_read(folder: Path, done: Path) -> None:
-    """The rooms that are handed changed params do their work, or say what is wrong."""
+def rooms_read(folder: Path, before: Tree) -> None:
+    """The rooms that are handed other params than before do their work, or say what is wrong."""
     tree = read_yaml(folder / "params.yaml")
     if any(at(tree, ("recipes", tree["dataset"], part))["compile"] for part in COMPILE):
         return  # minutes of a compiler, and not a matter of values
     if tree["dataset"] != "tiny":
         return
-    for name in readers(read_yaml(done / "params.yaml"), tree):
+    for name in readers(before, tree):
         ended = in_child(lambda name=name: run_room(folder, name), ROOM)
         assert ended.is_clean(), f"{name} ended with {ended.code}: {ended.text[-1500:]}"
         if ended.code:
@@ -138,9 +139,10 @@ def run_room(folder: Path, name: str) -> None:
         do(name)
 
 
-def trial(folder: Path, text: str, done: Path, names: Callable[[str], bool]) -> str:
+def trial(folder: Path, text: str, done: Path, before: Tree, names: Callable[[str], bool]) -> str:
     """Writes params.yaml, has it judged, and goes on with what was accepted; gives the message of what was not.
 
+    before: the params before they were spoilt.
     names: whether a message says where the fault is.
     """
     shutil.copytree(done, folder, symlinks=True)
@@ -152,7 +154,7 @@ def trial(folder: Path, text: str, done: Path, names: Callable[[str], bool]) -> 
             return verdict.text
         agreed = in_child(lambda: dvc_agrees(folder / "params.yaml"), CHECK)
         assert agreed.code == 0, f"DVC and we differ: {agreed.text[-1500:]}"
-        rooms_read(folder, done)
+        rooms_read(folder, before)
     finally:
         shutil.rmtree(folder)
     return ""
@@ -162,7 +164,11 @@ def named(path: tuple, text: str) -> bool:
     """Whether a message has the key of a mutated value, or a section above it."""
     keys = [str(key) for key in path if not isinstance(key, int)] or [str(path[-1])]
     ways = {".".join(keys[: end + 1]) for end in range(1, len(keys))} | {keys[-1], repr(path[-1])}
-    return any(way and (way in text or repr(way)[1:-1] in text) for way in ways) or not keys[-1].strip()
+    return (
+        any(way and (way in text or repr(way)[1:-1] in text) for way in ways)
+        or not keys[-1].strip()
+        or "is not YAML in line" in text
+    )
 
 
 def test_a_spoilt_value_is_used_or_named(done, tmp_path, count, whole):
@@ -176,6 +182,7 @@ def mutate_values(tally: Tally, done: Path, folder: Path, whole: bool) -> int:
     for number in range(VALUES[not whole]):
         chance = random.Random(number)
         tree = variant(chance)
+        before = copy.deepcopy(tree)
         path, what = spoil(tree, chance)
         with tally.trial(f"{number}: {what}"):
             try:
@@ -183,7 +190,7 @@ def mutate_values(tally: Tally, done: Path, folder: Path, whole: bool) -> int:
             except Exception:  # what cannot be written as YAML, a person cannot write either
                 put(tree, path, "\u2603")
                 text = as_text(tree)
-            message = trial(folder / str(number), text, done, lambda message, path=path: named(path, message))
+            message = trial(folder / str(number), text, done, before, lambda message, path=path: named(path, message))
             accepted += not message
     return accepted
 
@@ -198,7 +205,7 @@ def test_broken_text_is_named_by_its_line_and_executes_nothing(done, tmp_path, c
     for number in range(TEXTS[not whole]):
         what, text = next((small, shipped)[number % 2])
         with tally.trial(f"{number}: {what}"):
-            trial(tmp_path / str(number), text, done, says_where)
+            trial(tmp_path / str(number), text, done, small_params(), says_where)
             assert not marker.exists(), "it was executed"
 
 
