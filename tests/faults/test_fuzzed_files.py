@@ -168,7 +168,7 @@ def test_maps_to_score(trials, mine, tmp_path):
             text = scored(folder)
             assert expected is None or "100.0" in text
 
-        judge(tally, spoilt, work, "a.png", "a.npy")
+        judge(tally, spoilt, work, "a.png", "a.npy", "a is 12 x 16, its mask")
 
 
 def test_pseudo_masks(trials, tiny_dataset, tmp_path):
@@ -178,6 +178,8 @@ def test_pseudo_masks(trials, tiny_dataset, tmp_path):
     labels = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32) // 40 % 3
     for chance, number in each:
         spoilt, expected = spoilt_picture(labels, 77, chance)
+        if spoilt.what == "turned":  # a square is as large as before
+            spoilt = Spoilt(spoilt.what, spoilt.content, ANY)
 
         packed, method = number % 2, chance.choice((0, 8))
 
@@ -290,6 +292,8 @@ def test_nifti(trials, tmp_path):
             spoilt = Spoilt(f"header {spoilt.what}", spoilt.content + content[352:], ANY)
         else:
             spoilt = spoilt_bytes(content, chance)
+        if name == "Info.cfg" and "header" in spoilt.what:  # its first two lines are all that it needs
+            spoilt = Spoilt(spoilt.what, spoilt.content, ANY)
 
         def work(content=spoilt.content, name=name) -> None:
             shutil.copytree(tmp_path / "ACDC", tmp_path / "try", dirs_exist_ok=True)
