@@ -75,9 +75,9 @@ def one_process(monkeypatch) -> None:
 def trials(count, whole):
     """Trials of a kind of file: their tally, and a generator of random numbers and a number for each."""
 
-    def make(kind: str):
+    def make(kind: str, many: int = MANY):
         tally = count(f"a spoilt file: {kind}")
-        return tally, [(random.Random(f"{kind} {number}"), number) for number in range(MANY if whole else FEW)]
+        return tally, [(random.Random(f"{kind} {number}"), number) for number in range(many if whole else FEW)]
 
     return make
 
@@ -109,7 +109,7 @@ def prepared(root: Path, name: str, content: bytes, folder: Path, data: Params =
 
 
 def test_masks(trials, mine, tmp_path):
-    tally, each = trials("a mask (PNG)")
+    tally, each = trials("a mask (PNG)", 2 * MANY)
     for chance, _ in each:
         spoilt, expected = spoilt_picture(LABELS, 77, chance)
 
