@@ -6,21 +6,21 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from stages.check.section import Count, Positive, Section, broken
+from stages.check.section import Count, Positive, Section, Width, broken
 
 
 class GaussianKernel(Section):
     """Nearness: `xy` in pixels."""
 
-    xy: Positive
+    xy: Width
     weight: Positive
 
 
 class BilateralKernel(Section):
     """Nearness and likeness: `xy` in pixels, `rgb` in grey levels of 0..255."""
 
-    xy: Positive
-    rgb: Positive
+    xy: Width
+    rgb: Width
     weight: Positive
 
 

@@ -183,8 +183,8 @@ class Coco(Section):
 
 def is_none_or_spacing(value: Any) -> Any:
     """The word none, or millimetres."""
-    if value != "none" and not (type(value) in (int, float) and 0 < value < 1000):
-        raise broken("must be none or millimetres > 0")
+    if value != "none" and not (type(value) in (int, float) and 0.05 <= value < 1000):
+        raise broken("must be none or millimetres >= 0.05 and < 1000")
     return value
 
 

@@ -12,7 +12,19 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from stages.check.crf import Crf
-from stages.check.section import Count, NotNegative, Positive, Section, Share, ShareBelowOne, broken, none_or
+from stages.check.section import (
+    Count,
+    Dilations,
+    NotNegative,
+    Positive,
+    Scale,
+    Section,
+    Share,
+    ShareBelowOne,
+    Width,
+    broken,
+    none_or,
+)
 
 WHOLE_VIEW = ("size_target", "tags")  # a crop would change the sizes that they train on, or lose a tagged class
 BACKGROUND = ("single_stage", "rrm")  # these have no meaning where label 0 is an object
@@ -66,7 +78,7 @@ class SizeTarget(CrfTerm):
     size_loss: Literal["forward_kl", "reverse_kl", "squared", "quadratic_barrier", "log_barrier"]
     margin: Share
     t: Positive
-    growth: Annotated[float, Field(ge=1)]
+    growth: Annotated[float, Field(ge=1, le=1000)]
     seeds: Literal["none", "pseudo_masks", "nested_masks"]
 
 
@@ -93,8 +105,8 @@ class CrfWeight(Section):
     crf_weight: NotNegative
     rloss_weight: NotNegative
     loss_stride: Literal[1, 2, 4, 8]
-    xy: Positive
-    rgb: Positive
+    xy: Width
+    rgb: Width
 
 
 class PseudoMaskRecipe(Smoothing, CrfWeight):
@@ -107,7 +119,7 @@ def is_series(value: str) -> str:
         return value
     try:
         groups = re.compile(value).groupindex
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise broken(f"must be none or a regular expression ({error})") from None
     if not {"subject", "place"} <= set(groups):
         raise broken("must be none or a regular expression with the groups (?P<subject>...) and (?P<place>...)")
@@ -121,8 +133,8 @@ class Nested(Section):
     outer: str
     beside: str
     series: Annotated[str, AfterValidator(is_series)]
-    long_side: Annotated[int, Field(ge=32)]
-    reach: Annotated[float, Field(ge=1)]
+    long_side: Annotated[int, Field(ge=32, le=8192)]
+    reach: Annotated[float, Field(ge=1, le=1000)]
     trust: Annotated[float, Field(gt=0, le=1)]
 
     @model_validator(mode="after")
@@ -155,7 +167,7 @@ class Consolidation(Section):
 class SingleStage(Section):
     """Training on tags and on the segmenter's own masks."""
 
-    focal_power: Annotated[float, Field(ge=1)]
+    focal_power: Annotated[float, Field(ge=1, le=100)]
     focal_floor: Positive
     foreground: Share
     background: Share
@@ -168,7 +180,7 @@ class SingleStageRecipe(Section):
 
     pretrain: Share
     loss_stride: Literal[1, 2, 4, 8]
-    dilations: Annotated[list[Count], Field(min_length=1)]
+    dilations: Dilations
 
 
 class Reliable(Section):
@@ -186,8 +198,8 @@ class Energy(Section):
     """The gated dense energy, see `stages.segment.losses.dense_energy`."""
 
     weight: NotNegative
-    xy: Positive
-    rgb: Positive
+    xy: Width
+    rgb: Width
     scale: Annotated[float, Field(gt=0, le=1)]
     normalisation: Literal["per_pixel", "authors"]
 
@@ -196,7 +208,7 @@ class Rrm(Section):
     """Two branches on one encoder."""
 
     classify_first: Share
-    extra_scales: list[Positive]
+    extra_scales: list[Scale]
     reliable: Reliable
     crf: Crf
     crf_stride: Count

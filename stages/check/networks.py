@@ -6,6 +6,7 @@ what the installed libraries have.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -47,7 +48,7 @@ TORCHVISION_ARCHITECTURES = (
 def is_encoder(name: str) -> str:
     """An encoder that `stages.core.networks.encoders` knows; of timm's only the prefix is checked."""
     known = (*OWN_ENCODERS, *SMP_ENCODERS)
-    if name in known or (name.startswith(TIMM) and len(name) > len(TIMM)):
+    if name in known or (name.startswith(TIMM) and re.fullmatch(r"[\w.-]+", name[len(TIMM) :], re.ASCII)):
         return name
     raise broken(
         f"must be {', '.join(OWN_ENCODERS)}, an encoder of segmentation_models.pytorch or {TIMM}NAME of timm",

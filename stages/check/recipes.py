@@ -11,7 +11,9 @@ from stages.check.methods import RecipeMethods
 from stages.check.networks import ONE_LEVEL, Architecture, Encoder, is_plain_vit, shares_encoder
 from stages.check.section import (
     Count,
+    Dilations,
     Positive,
+    Radius,
     Scales,
     Section,
     Share,
@@ -90,14 +92,14 @@ class Irn(Optimisation, Thresholds):
 
     kind: Literal["irn"]
     stride: Count
-    radius: Annotated[int, Field(ge=2)]
+    radius: Radius
     batch_norm: Literal["frozen"]
 
 
 class Walk(Section):
     """The random walk of the activation maps, see `stages.core.filters.random_walk`."""
 
-    radius: Annotated[int, Field(ge=2)]
+    radius: Radius
     beta: Positive
     steps: Count
 
@@ -106,7 +108,7 @@ class Pamr(Section):
     """Pixel-adaptive refinement of the activation maps, see `stages.core.filters.pamr`."""
 
     kernel: Literal["pamr", "par"]
-    dilations: Annotated[list[Count], Field(min_length=1)]
+    dilations: Dilations
     iterations: Count
 
 

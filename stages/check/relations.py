@@ -6,7 +6,7 @@ relation whose parts are not there is passed over. So a person sees all faults a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,14 @@ def split_faults(tree: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: must hold {headline!r}, the headline of data set {name!r}, is {show(predicted)}"
 
 
+def is_there(found: Callable[[], bool]) -> bool:
+    """What a question about a path answers; no where the path cannot be asked for, as one that is too long."""
+    try:
+        return found()
+    except (OSError, ValueError):
+        return False
+
+
 def source_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """The raw data of the chosen data set are made or downloaded, or lie where a queued experiment sees them too."""
     source, name = tree.get("source"), tree.get("dataset")
@@ -103,7 +111,7 @@ def source_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
     if not isinstance(source, str) or not source or not isinstance(form, str):
         return
     path = Path(source)
-    own = path.suffix == ".py" and not path.is_absolute() and (folder / path).is_file()
+    own = path.suffix == ".py" and not path.is_absolute() and is_there((folder / path).is_file)
     archives = part(tree, "datasets", name, "archives")
     if form == "shapes":
         if not own:
@@ -118,7 +126,7 @@ def source_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
             f"source: must be {OWN_SOURCE}, which downloads data set {name!r}, or the absolute path of a folder with "
             f"the data or their archives, as in -S source=/abs/path, is {source!r}"
         )
-    elif path.is_absolute() and not path.exists():
+    elif path.is_absolute() and not is_there(path.exists):
         yield f"source: {source} does not exist; it must be where the raw data of {name!r} lie"
 
 
@@ -129,14 +137,14 @@ def pseudo_mask_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
         return
     path = Path(source)
     if path.suffix == ".py":
-        if path.is_absolute() or not (folder / path).is_file():
+        if path.is_absolute() or not is_there((folder / path).is_file):
             yield f"pseudo_masks: must be the module that makes them as params.yaml has it in git, is {source!r}"
     elif not path.is_absolute():
         yield (
             "pseudo_masks: must be the absolute path of a folder or zip of label maps or score maps, as in "
             f"-S pseudo_masks=/abs/path, is {source!r}"
         )
-    elif not path.exists():
+    elif not is_there(path.exists):
         yield f"pseudo_masks: {source} does not exist"
 
 
@@ -147,7 +155,7 @@ def size_file_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
         return
     path = Path(value)
     if path.suffix == ".py":
-        if path.is_absolute() or not (folder / path).is_file():
+        if path.is_absolute() or not is_there((folder / path).is_file):
             yield f"size_file: must be the module that reads it as params.yaml has it in git, is {value!r}"
         elif part(tree, "size_targets", "source") == "file":
             yield (
@@ -159,7 +167,7 @@ def size_file_faults(tree: Mapping[str, Any], folder: Path) -> Iterator[str]:
             "size_file: must be the absolute path of a CSV file of sizes or boxes, as in -S size_file=/abs/sizes.csv, "
             f"is {value!r}"
         )
-    elif not path.is_file():
+    elif not is_there(path.is_file):
         yield f"size_file: {value} is no file"
 
 
@@ -197,7 +205,8 @@ def task_faults(tree: Mapping[str, Any], name: str, method: str) -> Iterator[str
     recipe = section(tree, "recipes", name, "methods", method)
     share, kept = recipe.get("task_a"), recipe.get("ewc_weight")
     epochs = part(tree, "recipes", name, "segmenter", "epochs")
-    if not isinstance(share, int | float) or not isinstance(kept, int | float) or type(epochs) is not int:
+    whole = type(epochs) is int and 0 < epochs < 2**31
+    if not whole or not isinstance(share, int | float) or not isinstance(kept, int | float) or not 0 <= share <= 1:
         return
     first = int(share * epochs + 0.5)
     if first >= epochs or (first == 0 and kept > 0):

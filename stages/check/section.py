@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+LONGEST_NAME, LONGEST_PATH, LONGEST_KEY = 255, 4000, 100  # bytes; a key becomes a part of names
+LEAST, MOST = 1e-12, 1e9  # of numbers that no other bound has
 RESERVED_SPLIT = "balanced"  # the size-balanced set, beside which predictions and metrics list the splits
 
 
@@ -58,6 +60,8 @@ def is_name(value: str) -> str:
     """A name that may stand in file names and dotted keys."""
     if not value or not value.replace("_", "").replace("-", "").isalnum() or not value.isascii():
         raise broken("must be a name of letters, digits, _ and -")
+    if len(value) > LONGEST_KEY:
+        raise broken(f"must be a name of at most {LONGEST_KEY} letters")
     return value
 
 
@@ -66,6 +70,24 @@ def is_split(value: str) -> str:
     if value == RESERVED_SPLIT:
         raise broken("must be another name: it stands for the size-balanced set")
     return is_name(value)
+
+
+def is_text(value: str) -> str:
+    """Text that may be a path: no file system takes a longer name."""
+    if len(value.encode(errors="replace")) > LONGEST_PATH or any(
+        len(part.encode(errors="replace")) > LONGEST_NAME for part in value.split("/")
+    ):
+        raise broken(f"must have at most {LONGEST_NAME} bytes between slashes, and {LONGEST_PATH} in all")
+    if not value.isprintable():
+        raise broken("must hold no line ends and other signs that cannot be printed")
+    return value
+
+
+def is_not_tiny(value: float) -> float:
+    """A number that stays one in single precision, also as a divisor."""
+    if value < LEAST:
+        raise broken(f"must be >= {LEAST:g}")
+    return value
 
 
 def is_absolute(value: str) -> str:
@@ -105,13 +127,17 @@ def none_or(section: type[Section]) -> Any:
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Count = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(gt=0, le=int(MOST))]
+Positive = Annotated[float, Field(gt=0, le=MOST), AfterValidator(is_not_tiny)]
+NotNegative = Annotated[float, Field(ge=0, le=MOST)]
+Width = Annotated[float, Field(ge=0.1, le=10_000)]  # of a kernel, in pixels or grey levels
+Radius = Annotated[int, Field(ge=2, le=64)]
+Dilations = Annotated[list[Annotated[int, Field(gt=0, le=1024)]], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(is_text)]
 Name = Annotated[str, AfterValidator(is_name)]
 SplitName = Annotated[str, AfterValidator(is_split)]
 AbsolutePath = Annotated[str, AfterValidator(is_absolute)]
-Scales = Annotated[list[Positive], Field(min_length=1)]
+Scale = Annotated[float, Field(ge=0.05, le=20)]
+Scales = Annotated[list[Scale], Field(min_length=1)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from stages.check.section import Count, NotNegative, Positive, Section, Share, ShareBelowOne, broken
+from stages.check.section import Count, NotNegative, Positive, Scale, Section, Share, ShareBelowOne, broken
 
 
 def is_keep(value: Any) -> Any:
@@ -79,4 +79,4 @@ class Training(Optimisation):
     """Training of a network with its encoder, and at which scale it is validated."""
 
     output_stride: Literal[8, 16, 32]
-    validate_scale: Positive
+    validate_scale: Scale

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from stages.core.faults import Fault
-from stages.core.files import ZipReader, ZipWriter, csv_text
+from stages.core.files import PICTURES, ZipReader, ZipWriter, csv_text
 from stages.core.locations import RAW_PREFIX, read_location
 
 VOID = 255  # label of pixels that count nowhere
@@ -187,5 +187,5 @@ def decode_rgb(content: bytes) -> np.ndarray:
     Raises:
         OSError: the bytes are not an image, or are cut off.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=PICTURES) as image:
         return np.array(image.convert("RGB"))

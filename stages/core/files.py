@@ -20,6 +20,8 @@ from PIL import Image
 from stages.core.faults import Fault
 
 MENDED = "remove it and run `dvc repro`, or put a sound copy in its place"
+PICTURES = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # what is read; Pillow has others drawn by programs
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other packings are unpacked whole, whatever size they claim
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
@@ -145,16 +147,19 @@ def damage_is_a_fault(path: Path, member: str = "") -> Iterator[None]:
         raise Fault(f"{path} is damaged{where} ({error or type(error).__name__}); {MENDED}") from None
 
 
-def refuse_damaged_zip(path: Path) -> None:
-    """Reads a zip whole; torch, for one, does not look at the checksums of the zips that it writes.
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's content; never more than the zip claims, which `ZipFile.read` unpacks before it cuts it off.
 
     Raises:
-        Fault: it is damaged.
+        zipfile.BadZipFile: it is packed in a way that cannot be bounded, or is not as the zip claims.
     """
-    with damage_is_a_fault(path), zipfile.ZipFile(path) as archive:
-        member = archive.testzip()
-    if member is not None:
-        raise Fault(f"{path} is damaged at member {member!r} (its bytes are not those of its checksum); {MENDED}")
+    if member.compress_type not in PLAIN:
+        raise zipfile.BadZipFile(f"member {member.filename!r} is packed by method {member.compress_type}; use deflate")
+    with archive.open(member) as file:
+        content = file.read(member.file_size)
+    if len(content) != member.file_size:
+        raise zipfile.BadZipFile(f"member {member.filename!r} has not the {member.file_size} bytes that it claims")
+    return content
 
 
 class ZipReader:
@@ -202,7 +207,7 @@ class ZipReader:
         if name not in archive.NameToInfo:
             raise Fault(f"{self.path} has no member {name!r}")
         with damage_is_a_fault(self.path, name):
-            return archive.read(name)
+            return read_member(archive, archive.getinfo(name))
 
     def size(self, name: str) -> int:
         """The bytes of a member, unpacked, as the zip claims; it never gives more."""
@@ -244,6 +249,6 @@ def decode_image(content: bytes) -> np.ndarray:
     Raises:
         OSError: the bytes are not an image, or are cut off.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=PICTURES) as image:
         image.load()
         return np.array(image, np.uint8 if image.mode == "1" else None)

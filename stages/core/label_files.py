@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import zipfile
 from dataclasses import dataclass, replace
@@ -61,10 +62,15 @@ class LabelFiles:
         """
         member = self.members[stem]
         try:
-            size = self.archive.size(member) if self.archive else (self.path / member).stat().st_size
+            path = self.path / member
+            if not self.archive and path.exists() and not path.is_file():
+                raise BadMap("unreadable", "a device or pipe, and no file")
+            size = self.archive.size(member) if self.archive else path.stat().st_size
             if size > MOST_BYTES:
                 raise BadMap("unreadable", f"{size} bytes, more than {MOST_BYTES}")
-            return self.archive.bytes(member) if self.archive else (self.path / member).read_bytes()
+            return self.archive.bytes(member) if self.archive else path.read_bytes()
+        except BadMap:
+            raise
         except Fault as fault:
             raise BadMap("unreadable", str(fault)) from None
         except OSError as error:
@@ -97,7 +103,7 @@ def find_maps(path: Path, stems: set[str] | None = None, suffixes: tuple[str, ..
             (Path(folder) / name).relative_to(path).as_posix() for folder, _, files in os.walk(path) for name in files
         )
     elif zipfile.is_zipfile(path):
-        archive = ZipReader(path)
+        archive = readable(path)
         names = (name for name in archive.names() if not name.endswith("/"))
     else:
         raise Fault(f"{path}: {'neither a folder nor a zip' if path.exists() else 'there is no such folder or zip'}")
@@ -111,6 +117,21 @@ def find_maps(path: Path, stems: set[str] | None = None, suffixes: tuple[str, ..
     members = dict(zip(keys, files, strict=True))
     twice = tuple(sorted({key for key, name in zip(keys, files, strict=True) if members[key] != name}))
     return LabelFiles(path, archive, members, twice)
+
+
+def readable(path: Path) -> ZipReader:
+    """A zip whose directory can be read.
+
+    Raises:
+        Fault: it cannot.
+    """
+    archive = ZipReader(path)
+    try:
+        archive.names()
+    except Fault as fault:
+        reason = str(fault).removeprefix(f"{path} ").partition("; `dvc repro`")[0]
+        raise Fault(f"{path}: a zip that {reason}; pack it again") from None
+    return archive
 
 
 def is_map(name: PurePosixPath, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
@@ -135,18 +156,35 @@ def decode_map(content: bytes, name: str) -> np.ndarray:
     """
     try:
         is_npy = name.lower().endswith(".npy")
-        array = np.load(io.BytesIO(content), allow_pickle=False) if is_npy else decode_png(content)
+        array = decode_npy(content) if is_npy else decode_png(content)
     except BadMap:
         raise
     except Exception as error:  # each decoder has its own dozen of exceptions for broken bytes
         raise BadMap("unreadable", f"{type(error).__name__}: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise BadMap("unreadable", "an .npz archive under the name of an .npy file")
     if array.ndim != 2 or array.dtype.kind not in "iu":
         raise BadMap("no_map", f"an array of shape {array.shape} and type {array.dtype}")
     if not array.size:
         raise BadMap("empty", f"{array.shape[0]} x {array.shape[1]} pixels")
     return array
+
+
+def read_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order (True for Fortran's) and type of an .npy file; the file then stands at the data."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise BadMap("unreadable", f"an .npy file of version {version[0]}.{version[1]}")
+    return readers[version](file)
+
+
+def decode_npy(content: bytes) -> np.ndarray:
+    """The array of an .npy file, see `decode_map`; `np.load` takes the memory that a file claims before it reads."""
+    if content.startswith(b"PK"):
+        raise BadMap("unreadable", "an .npz archive under the name of an .npy file")
+    shape, _, dtype = read_header(io.BytesIO(content))
+    if math.prod(shape) * dtype.itemsize > len(content):
+        raise BadMap("unreadable", f"{len(content)} bytes for an array of shape {shape} and type {dtype}")
+    return np.load(io.BytesIO(content), allow_pickle=False)
 
 
 def decode_png(content: bytes) -> np.ndarray:
@@ -163,7 +201,7 @@ def decode_png(content: bytes) -> np.ndarray:
         raise BadMap("no_map", f"a grey picture of {bits} bit{'s' * (bits > 1)} a pixel; write it with 8 or indexed")
     if b"IEND" not in content[-1024:]:
         raise BadMap("unreadable", f"the PNG is cut off after {len(content)} bytes")
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
         image.load()
         return np.array(image, np.uint16 if bits == 16 else np.uint8)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.label_files import BadMap
+from stages.core.label_files import BadMap, read_header
 from stages.core.pickles import (
     ENCODE,
     MOST_OPCODES,
@@ -55,15 +55,6 @@ def read_npy(content: bytes, most_opcodes: int = MOST_OPCODES) -> np.ndarray | l
         raise
     except Exception as error:  # NumPy's header parser and the disassembler have their own dozen for broken bytes
         raise BadMap("unreadable", f"{type(error).__name__}: {error}"[:300]) from None
-
-
-def read_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, order (True for Fortran's) and type of an .npy file; the file then stands at the data."""
-    version = np.lib.format.read_magic(file)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise BadMap("unreadable", f"an .npy file of version {version[0]}.{version[1]}")
-    return readers[version](file)
 
 
 def read_content(content: bytes, most_opcodes: int) -> np.ndarray | list[tuple[int | str, np.ndarray]]:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 from stages.core.faults import Fault
 
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+MOST_VALUES, DEEPEST = 200_000, 64  # of a file: aliases of aliases make a few lines into more than any memory
 
 
 class Params(Mapping[str, Any]):
@@ -87,31 +89,67 @@ def read_yaml(path: Path) -> dict[str, Any]:
     YAML 1.1 reads the `1e-05` that `dvc exp run -S lr=1e-5` writes as text; 1.2 reads it as a number.
 
     Raises:
-        Fault: the file is missing, is not UTF-8 text, is not YAML or holds no mapping.
+        Fault: the file is missing, is not UTF-8 text, is not YAML, holds no mapping, or more than any params.
     """
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"), path)
+        content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise Fault(f"{path} is missing; run the command in the project's folder") from None
     except UnicodeDecodeError as error:
         raise Fault(f"{path} is not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise Fault(f"{path} cannot be read: {error.strerror}") from None
+    return parse_yaml(content, path)
 
 
 def parse_yaml(content: str, name: str | Path) -> dict[str, Any]:
     """YAML 1.2 text as a dict; `name` is what it is called in a message.
 
     Raises:
-        Fault: it is not YAML or holds no mapping.
+        Fault: it is not YAML, holds no mapping, or more than any params.
     """
     try:
-        tree = YAML(typ="safe").load(content)
+        yaml = YAML(typ="safe")
+        yaml.Constructor = Marked
+        tree = yaml.load(content)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise Fault(f"{name} is not YAML{where}: {getattr(error, 'problem', error)}") from None
+    except RecursionError:
+        raise Fault(f"{name} is nested deeper than any params") from None
     if not isinstance(tree, dict):
         raise Fault(f"{name} holds no mapping")
+    if not is_bounded(tree):
+        raise Fault(f"{name} holds over {MOST_VALUES} values or {DEEPEST} levels, each use of an alias (*) counted")
     return tree
+
+
+class Marked(SafeConstructor):
+    """Tells in which line a value is that is not of its type, as `2001-99-99`, which looks like a date."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """A value of the file."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
+            text = str(node.value)[:40]
+            raise ConstructorError(None, None, f"{text!r} is no value ({error})", node.start_mark) from None
+
+
+def is_bounded(tree: Any) -> bool:
+    """Whether mappings and lists hold no more values than allowed, and no deeper ones; one that holds itself does."""
+    count, level = 0, [tree]
+    for _ in range(DEEPEST):
+        inner: list[Any] = []
+        for value in level:
+            held = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+            count += len(held)
+            if count > MOST_VALUES:
+                return False
+            inner.extend(held)
+        level = inner
+    return not level
 
 
 def look_up(tree: Mapping[str, Any], dotted: str, file: str = "params.yaml") -> Any:

@@ -14,6 +14,7 @@ grow, labels nearest). Rows run along the volume's second axis, columns along it
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ PHASES = ("ED", "ES")
 LABELS = 4
 SUFFIXES = (".nii.gz", ".nii")
 GZIP = b"\x1f\x8b"
-MOST_BYTES = 1 << 29  # of a volume, unpacked; those of ACDC have a few megabytes
+MOST_BYTES = 1 << 26  # of a volume, unpacked; those of ACDC have a few megabytes
 SLICE_COLUMNS = (
     "id", "folder", "patient", "group", "phase", "slice", "height", "width", "spacing_y", "spacing_x", "spacing_z",
 )  # fmt: skip
@@ -199,6 +200,9 @@ def read_volume(location: str) -> tuple[np.ndarray, tuple[float, float, float]]:
             if not unpacker.eof:
                 raise ValueError(f"cut off, or more than {MOST_BYTES} bytes")
         image = nibabel.Nifti1Image.from_bytes(content)
+        claimed = math.prod(image.shape) * image.get_data_dtype().itemsize
+        if not 0 <= claimed <= min(len(content), MOST_BYTES):  # nibabel takes the memory before it reads
+            raise ValueError(f"{len(content)} bytes for a volume of shape {image.shape}, which needs {claimed}")
         volume = np.asarray(image.dataobj)
         steps = tuple(float(step) for step in image.header.get_zooms()[:3])
     except Exception as error:  # nibabel's parser has its own dozen for broken bytes

@@ -147,7 +147,10 @@ class Stream:
         """
         if self._seekable and count > CHUNK:
             self.position += count - 1
-            self._file.seek(self.position)
+            try:
+                self._file.seek(self.position)
+            except OSError as error:
+                raise BrokenArchiveError(f"has a member of over {count} bytes: {error.strerror}") from None
             count = 1
         for _ in self.chunks(count):
             pass

@@ -5,7 +5,7 @@ Only an index with a checksum per file is written.
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -210,6 +210,8 @@ def file_rows(name: str, source: Path, parts: list[str]) -> list[dict[str, Any]]
 def checksum(path: Path) -> tuple[int, str] | OSError:
     """Size in bytes and md5 of a file, or why it cannot be read."""
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "a device, pipe or folder, and no file")
         return path.stat().st_size, md5(path)
     except OSError as error:
         return error
@@ -222,9 +224,8 @@ def files_of(source: Path, part: str) -> dict[str, Path]:
         return {part: path} if path.exists() else {}
     if not path.is_dir():
         return {}
-    with os.scandir(path) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
-    return {f"{part}{name}": path / name for name in names}
+    files = [file for file in path.iterdir() if not file.name.startswith(".") and not file.is_dir()]
+    return {f"{part}{file.name}": file for file in files}
 
 
 def check_parts(name: str, source: Path, layout: str, needed: list[str], archives: Sequence[Archive] = ()) -> None:

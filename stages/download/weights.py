@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,8 @@ import torchvision
 
 from stages.core.faults import Fault
 from stages.core.fetch import fetch
-from stages.core.files import refuse_damaged_zip
 from stages.core.model_file import save_model
+from stages.core.torch_files import UnsafeError, load_tensors
 
 # Encoders of segmentation_models.pytorch whose parameters have torchvision's names.
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d")
@@ -67,15 +65,11 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         Fault: the file is missing, is damaged or holds no state dict.
     """
     try:
-        if zipfile.is_zipfile(path):
-            refuse_damaged_zip(path)
-        with path.open("rb") as file:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
     except OSError as error:
         raise Fault(f"classifier.weights: {path} cannot be read: {error.strerror or error}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise Fault(f"classifier.weights: {path} holds no state dict of torch.save ({first})") from None
+    except UnsafeError as error:
+        raise Fault(f"classifier.weights: {path} holds no state dict of torch.save ({error})") from None
     state = unwrap(content)
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise Fault(

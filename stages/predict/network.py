@@ -18,12 +18,32 @@ def build(model: dict[str, Any], choice: str) -> tuple[Segmenter, str]:
         choice: `last`, or `best` on val.
 
     Raises:
-        Fault: the training had no masks to find the best with.
+        Fault: the training had no masks to find the best with; or the weights are those of another network.
     """
-    network = Segmenter(model["architecture"], model["encoder"], model["output_stride"], model["num_classes"])
+    what = model["architecture"], model["encoder"], model["output_stride"], model["num_classes"]
     label, state = weights(model, choice)
+    with torch.device("meta"):  # takes no memory, whatever network the file names
+        skeleton = shapes_of(*what)
+    found = {name: value.shape for name, value in state.items()}
+    if skeleton is not None and skeleton != found:
+        other = sorted(name for name in skeleton.keys() | found.keys() if skeleton.get(name) != found.get(name))
+        raise Fault(
+            f"the model's weights are not those of {what[0]} on {what[1]}: {other[0]} and {len(other) - 1} more"
+        )
+    network = Segmenter(*what)
     network.load_state_dict(state)
     return network, label
+
+
+def shapes_of(architecture: str, encoder: str, output_stride: int, num_classes: int) -> dict[str, torch.Size] | None:
+    """The shape of each of a network's weights; None where it cannot be made without its numbers, or not at all."""
+    try:
+        return {
+            name: value.shape
+            for name, value in Segmenter(architecture, encoder, output_stride, num_classes).state_dict().items()
+        }
+    except Fault:
+        return None
 
 
 def weights(model: dict[str, Any], choice: str) -> tuple[str, dict[str, torch.Tensor]]:

@@ -26,7 +26,7 @@ from PIL.Image import DecompressionBombError
 from stages.core.command import exit_on_fault
 from stages.core.device import be_deterministic, device
 from stages.core.faults import Fault, combine
-from stages.core.files import atomic, encode_png
+from stages.core.files import PICTURES, atomic, encode_png
 from stages.core.inference import average_softmax
 from stages.core.networks.encoders import read_segmenter
 from stages.core.networks.segmentation import Segmenter
@@ -97,7 +97,7 @@ def upright(path: Path) -> np.ndarray:
         ValueError: it has more than 8 bits a channel, which RGB would cut off.
         OSError, SyntaxError, DecompressionBombError: it cannot be decoded.
     """
-    with Image.open(path) as image:
+    with Image.open(path, formats=PICTURES) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"it has more than 8 bits a pixel ({image.mode}); convert it to 8 bits first")
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))

@@ -9,22 +9,17 @@ numbered from 1. Unlike VOC's own maps they have no void border.
 from __future__ import annotations
 
 import hashlib
-import io
-import zlib
 from pathlib import PurePosixPath
 
 import numpy as np
-from scipy.io import loadmat
 
 from stages.core.faults import Fault
 from stages.prepare.layout import Index
+from stages.prepare.mat_files import is_mat, read_field
 
 SBD = "SBD"
 SUFFIX = ".mat"
 STRUCTS = {"cls": "GTcls", "inst": "GTinst"}
-SIGNATURE = b"MATLAB 5.0 MAT-file"
-HEADER = 128  # bytes before the first element, https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
-COMPRESSED = 15  # type of an element
 MOST_BYTES = 64 << 20  # of an element, unpacked; those of SBD have under 1 MB
 
 TRAIN_AUG = "train_aug"
@@ -48,47 +43,24 @@ MD5 = {  # of the ids, sorted, each with a newline; ten public repositories have
 def segmentation(content: bytes, name: str) -> np.ndarray:
     """The map (H, W) of integers in cls/ID.mat or inst/ID.mat; the folder in `name` says which.
 
-    Only MATLAB's format 5 is read, which SBD has, and what an element unpacks to is bounded before it is parsed.
+    Only MATLAB's format 5 is read, which SBD has, and what an element unpacks to is bounded.
 
     Raises:
         ValueError: the bytes are no such file; the message does not repeat the name.
     """
     struct = STRUCTS[PurePosixPath(name).parent.name]
-    check_mat(content)
+    if not is_mat(content):
+        raise ValueError(f"no MATLAB 5 file ({len(content)} bytes)")
     try:
-        found = loadmat(io.BytesIO(content), variable_names=[struct])
-        array = found[struct]["Segmentation"][0, 0] if struct in found else None
-    except Exception as error:  # SciPy's parser has its own dozen for broken bytes
-        raise ValueError(f"not a whole {SUFFIX} file of SBD: {type(error).__name__}: {error}"[:300]) from None
+        array = read_field(content, struct, "Segmentation", MOST_BYTES)
+    except ValueError as error:
+        raise ValueError(f"not a whole {SUFFIX} file of SBD: {error}") from None
     if array is None:
         raise ValueError(f"has no struct {struct}, which SBD's {name.rpartition('/')[0]} files have")
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "iu" or not array.size:
-        what = f"shape {array.shape} and type {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        what = f"shape {array.shape} and type {array.dtype}" if isinstance(array, np.ndarray) else array
         raise ValueError(f"{struct}.Segmentation is of {what}; it must be a map (height, width) of whole numbers")
     return array
-
-
-def check_mat(content: bytes) -> None:
-    """Refuses what is no MATLAB 5 file, and one whose elements unpack to more than they ever should.
-
-    Raises:
-        ValueError: see above.
-    """
-    if not content.startswith(SIGNATURE) or len(content) < HEADER or content[126:128] not in (b"IM", b"MI"):
-        raise ValueError(f"no MATLAB 5 file ({len(content)} bytes)")
-    order = "little" if content[126:128] == b"IM" else "big"
-    position = HEADER
-    while position + 8 <= len(content):
-        kind, size = (int.from_bytes(content[at : at + 4], order) for at in (position, position + 4))
-        if kind == COMPRESSED:
-            unpacker = zlib.decompressobj()
-            try:
-                unpacked = unpacker.decompress(content[position + 8 : position + 8 + size], MOST_BYTES + 1)
-            except zlib.error as error:
-                raise ValueError(f"broken compressed data: {error}") from None
-            if len(unpacked) > MOST_BYTES:
-                raise ValueError(f"an element of more than {MOST_BYTES} bytes, which no map of SBD needs")
-        position += 8 + size
 
 
 def train_aug(index: Index) -> list[str]:

@@ -84,7 +84,11 @@ def tags_from_file(
     known = numbers | labels  # a class may be called by a number
     tags: dict[str, list[int]] = {}
     for number, line in lines:
-        first, *cells = (cell.strip() for cell in (next(csv.reader([line])) if "," in line else line.split()))
+        try:
+            first, *cells = cells_of(line) if "," in line else line.split()
+        except csv.Error as error:
+            faults.append(f"{name} line {number}: {error}")
+            continue
         if first not in wanted:
             continue
         if first in tags:
@@ -100,6 +104,15 @@ def tags_from_file(
         tags[first] = sorted({known[part] for part in names if part in known})
     faults += [f"{name} has no line for image {image_id}" for image_id in wanted if image_id not in tags]
     return tags
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of a line of CSV, stripped.
+
+    Raises:
+        csv.Error: a cell is longer than any name.
+    """
+    return [cell.strip() for cell in next(csv.reader([line]))]
 
 
 def tags_from_sizes(
@@ -119,14 +132,22 @@ def tags_from_sizes(
         return {}
     known = {str(label): label for label in labels.values()} | labels
     number, header = lines[0] if lines else (1, "")
-    columns = [cell.strip().lower() for cell in next(csv.reader([header]))] if header else []
+    try:
+        columns = [cell.lower() for cell in cells_of(header)] if header else []
+    except csv.Error as error:
+        faults.append(f"{name} line {number}: {error}")
+        return {}
     unit = next((unit for unit in ("percent", "fraction") if unit in columns), None)
     if unit is None or not {"image", "class"} <= set(columns):
         faults.append(f"{name} line {number} must name the columns image, class and percent or fraction, is {header!r}")
         return {}
     tags: dict[str, set[int]] = {}
     for number, line in lines[1:]:
-        values = (cell.strip() for cell in next(csv.reader([line])))
+        try:
+            values = cells_of(line)
+        except csv.Error as error:
+            faults.append(f"{name} line {number}: {error}")
+            continue
         cells = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
         image_id, named, size = cells["image"], cells["class"], cells[unit]
         if image_id not in wanted:

@@ -19,7 +19,7 @@ from PIL import Image
 from PIL.Image import DecompressionBombError
 
 from stages.core.dataset import INSTANCE_VOID, VOID
-from stages.core.files import ZipReader, encode_png
+from stages.core.files import PICTURES, ZipReader, encode_png
 from stages.prepare.drawing import Drawing, draw, run_lengths
 from stages.prepare.layout import Entry, RawFile, read
 from stages.prepare.palette import voc_palette
@@ -28,10 +28,22 @@ from stages.prepare.sbd import SUFFIX, segmentation
 PALETTE = voc_palette()
 IMAGE_MODES = ("L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 LABEL_MODES = ("1", "L", "P", "I;16", "I;16B", "I;16L", "I")
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY_STEP = {2: 85, 4: 17}  # Pillow stretches grey values of 2 and 4 bits to 0..255; labels are the values before that
 # What Pillow raises for broken files.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error, DecompressionBombError)
+BROKEN = (
+    *(
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+    ),
+    *(MemoryError, struct.error, zlib.error, DecompressionBombError),
+)
 SHOWN = 8
 ORIENTATION = 0x0112  # the tag of EXIF 2.32: 1 is upright, 2 to 4 mirror it or turn it by half, 5 to 8 change its sides
 UPRIGHT = "`mogrify -auto-orient FILE`"  # ImageMagick
@@ -147,14 +159,14 @@ def attempt(faults: list[str], name: str, work: Callable[[], Result]) -> Result 
         return None
 
 
-def open_whole(content: bytes) -> Image.Image:
+def open_whole(content: bytes, formats: tuple[str, ...] = PICTURES) -> Image.Image:
     """A completely decoded image.
 
     Raises:
         ValueError: the bytes are not an image, or are cut off.
     """
     try:
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=formats)
         image.load()
     except BROKEN as error:
         reason = "no format that is known here" if isinstance(error, Image.UnidentifiedImageError) else error
@@ -189,12 +201,12 @@ def integer_map(content: bytes) -> np.ndarray:
     Raises:
         ValueError: it does not decode, or has colours instead of labels.
     """
-    image = open_whole(content)
+    image = open_whole(content, ("PNG",))  # what JPEG keeps are not the labels
     if image.mode not in LABEL_MODES:
         raise ValueError(f"an image of mode {image.mode}; a label map is an indexed or grey PNG, one label per pixel")
     array = np.asarray(image)
     array = array.astype(np.uint8) if array.dtype == bool else array
-    if content.startswith(PNG_SIGNATURE) and content[25] == 0:  # colour type: grey
+    if content[25] == 0:  # colour type: grey
         array = array // GREY_STEP.get(content[24], 1)
     return array
 

@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.faults import Fault, combine
-from stages.core.label_files import MOST_BYTES, SUFFIXES, BadMap, LabelFiles, find_maps, listed
-from stages.core.npy_objects import read_header, read_npy, short
+from stages.core.files import read_member
+from stages.core.label_files import MOST_BYTES, SUFFIXES, BadMap, LabelFiles, find_maps, listed, read_header
+from stages.core.npy_objects import read_npy, short
 
 SCORE_SUFFIXES = (".npy", ".npz")
 
@@ -91,7 +92,8 @@ def scores_of(
     tagged = [int(label) - foreground.start for label in tags]
     missing = [label for label in tagged if label not in scores]
     shifted = {label - 1 for label in scores if label}
-    if tagged and 0 in scores and set(scores) != set(tagged) and shifted == set(tagged):
+    doubtful = 0 in scores and set(scores) != set(tagged) and shifted == set(tagged)
+    if tagged and doubtful and has_keys(files.content(image_id), files.members[image_id]):
         raise BadMap(
             "keys",
             f"{image_id}: classes {named(scores)}, the tags are {named(tagged)}, as if class 0 were the background; "
@@ -108,6 +110,11 @@ def scores_of(
         raise BadMap("size", f"{image_id}: maps of {height} x {width}, the image has {size[0]} x {size[1]} pixels")
     maps /= np.maximum(maps.max((1, 2), keepdims=True), 1)
     return (maps.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def has_keys(content: bytes, name: str) -> bool:
+    """Whether a file that was read numbers its maps itself; an array has one for each class, in their order."""
+    return name.lower().endswith(".npz") or read_header(io.BytesIO(content))[2].hasobject
 
 
 def read_scores(content: bytes, name: str, num_foreground: int) -> dict[int, np.ndarray]:
@@ -209,8 +216,7 @@ def read_npz(content: bytes) -> Entries:
             unpacked = sum(member.file_size for member in members)
             if unpacked > MOST_BYTES:
                 raise BadMap("unreadable", f"an .npz of {unpacked} bytes unpacked, more than {MOST_BYTES}")
-            # a member that unpacks to more than it claims is cut off there by zipfile
-            return [(member.filename.removesuffix(".npy"), plain(archive.read(member))) for member in members]
+            return [(member.filename.removesuffix(".npy"), plain(read_member(archive, member))) for member in members]
     except BadMap:
         raise
     except Exception as error:  # zipfile and its decoders have their own dozen for broken bytes

@@ -41,7 +41,7 @@ LINES = [
     ({"recipes.mine.cam.flip": 1}, "recipes.mine.cam.flip: must be true or false, is 1"),
     ({"recipes.mine.cam.scales": 1.0}, "recipes.mine.cam.scales: must be a list, is 1.0"),
     ({"recipes.mine.cam.scales": []}, "recipes.mine.cam.scales: must have at least 1 entries, is []"),
-    ({"recipes.mine.cam.scales": [1, -2]}, "recipes.mine.cam.scales[1]: must be > 0, is -2"),
+    ({"recipes.mine.cam.scales": [1, -2]}, "recipes.mine.cam.scales[1]: must be >= 0.05, is -2"),
     (
         {"recipes.mine.cam.extractor": "gradcam"},
         "recipes.mine.cam.extractor: must be 'cam', 'grad_cam_pp' or 'layer_cam', is 'gradcam'; "
@@ -244,7 +244,7 @@ LINES = [
         "unknown key 'lists' in datasets.mine; allowed: format, background, masks, tags, size_bins, headline, "
         "untrained",
     ),
-    ({"datasets.heart.spacing": 0}, "datasets.heart.spacing: must be none or millimetres > 0, is 0"),
+    ({"datasets.heart.spacing": 0}, "datasets.heart.spacing: must be none or millimetres >= 0.05 and < 1000, is 0"),
     ({"datasets.heart.clip": [99, 1]}, "datasets.heart.clip: must be increasing, is [99, 1]"),
     ({"datasets.mine.masks": "some"}, "datasets.mine.masks: must be 'all', 'evaluated' or 'none', is 'some'"),
     (

@@ -40,7 +40,7 @@ def content(architecture, encoder, stride):
         "classes": CLASSES,
         "background": True,
         "palette": PALETTE,
-        "made_of": {"code": "c0de"},
+        "made_of": {"code": "c0de", "inputs": {}, "params": {}},
     }
 
 

@@ -38,7 +38,7 @@ def model(tiny_dataset):
         "classes": info.classes,
         "palette": info.palette,
         "background": True,
-        "made_of": {},
+        "made_of": {"code": "bb", "inputs": {}, "params": {}},
     }
 
 

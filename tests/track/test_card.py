@@ -19,7 +19,7 @@ MODEL = {
     "output_stride": 8,
     "num_classes": 2,
     "background": True,
-    "palette": (),
+    "palette": ((0, 0, 0),) * 256,
     "state": {},
     "best": {"epoch": 3, "score": 0.5, "state": {}},
     "dataset": "shapes",

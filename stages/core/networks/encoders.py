@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import nn
 
 from stages.core.faults import Fault
-from stages.core.files import MENDED, refuse_damaged_zip
+from stages.core.files import MENDED
 from stages.core.networks.slim_resnet import SlimResNet
 from stages.core.networks.vit import ViTEncoder, is_vit
+from stages.core.torch_files import UnsafeError, load_tensors
 
 TIMM = "tu-"  # before a name of timm
 
@@ -37,6 +38,8 @@ def build_encoder(name: str, output_stride: int) -> nn.Module:
     Raises:
         Fault: there is no such encoder, or it cannot have that output stride.
     """
+    if set(name) & set(":/"):  # timm would look at its hub, or load a folder
+        raise Fault(f"encoder {name!r}: a name of timm has neither : nor /")
     try:
         if name.startswith(TIMM) and is_vit(name.removeprefix(TIMM)):
             return ViTEncoder(name.removeprefix(TIMM), output_stride)
@@ -80,17 +83,16 @@ def read_model(path: Path) -> dict[str, Any]:
         Fault: there is no such file, it is damaged, or it holds what cannot be read so.
     """
     try:
-        if zipfile.is_zipfile(path):
-            refuse_damaged_zip(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path)
     except FileNotFoundError:
         raise Fault(f"{path} does not exist") from None
-    except Fault:
-        raise
-    except Exception as error:  # torch, zipfile and pickle raise many kinds; torch's text advises what is unsafe
-        raise Fault(f"{path} is not a model that can be read safely ({type(error).__name__}); {MENDED}") from None
+    except OSError as error:
+        raise Fault(f"{path} cannot be read: {error.strerror}") from None
+    except UnsafeError as error:
+        raise Fault(f"{path} is not a model that can be read safely ({error}); {MENDED}") from None
 
 
+LONGEST, COLOURS = 1000, 256
 DESCRIBED = ("dataset", "classes", "background", "palette", "made_of")  # what segmenter.pt says about itself
 BUILT = ("architecture", "encoder", "output_stride", "num_classes", "state", "best")  # and what it is
 
@@ -104,4 +106,67 @@ def read_segmenter(path: Path) -> dict[str, Any]:
     model = read_model(path)
     if not isinstance(model, dict) or not {*DESCRIBED, *BUILT} <= model.keys():
         raise Fault(f"{path} is no segmenter.pt of stage `segment`, or one of an older version")
+    wrong = [key for key, is_right in RULES.items() if not is_right(model[key])]
+    if wrong or model["num_classes"] != len(model["classes"]):
+        raise Fault(f"{path} is no segmenter.pt of stage `segment`: {', '.join(wrong) or 'num_classes'} cannot be so")
     return model
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value is a name that can be printed."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST and value.isprintable()
+
+
+def is_palette(value: Any) -> bool:
+    """Whether a value is 256 colours."""
+    return (
+        isinstance(value, tuple | list)
+        and len(value) == COLOURS
+        and all(isinstance(colour, tuple | list) and len(colour) == 3 for colour in value)
+        and all(type(part) is int and 0 <= part < COLOURS for colour in value for part in colour)
+    )
+
+
+def is_state(value: Any) -> bool:
+    """Whether a value is a state dict."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in value.items()
+    )
+
+
+def is_best(value: Any) -> bool:
+    """Whether a value is a best epoch with its weights, or none."""
+    return value is None or (
+        isinstance(value, dict)
+        and type(value.get("epoch")) is int
+        and isinstance(value.get("score"), float | int)
+        and is_state(value.get("state"))
+    )
+
+
+def is_origin(value: Any) -> bool:
+    """Whether a value says what a model was made of."""
+    return (
+        isinstance(value, dict)
+        and is_name(value.get("code"))
+        and isinstance(value.get("params"), dict)
+        and isinstance(value.get("inputs"), dict)
+        and all(is_name(part) for pair in value["inputs"].items() for part in pair)
+    )
+
+
+def is_name_list(value: Any) -> bool:
+    """Whether a value is the names of the labels."""
+    return isinstance(value, tuple | list) and 0 < len(value) < COLOURS and all(map(is_name, value))
+
+
+RULES: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("dataset", "architecture", "encoder"), is_name),
+    **dict.fromkeys(("output_stride", "num_classes"), lambda value: type(value) is int and 0 < value < COLOURS),
+    "classes": is_name_list,
+    "background": lambda value: isinstance(value, bool),
+    "palette": is_palette,
+    "made_of": is_origin,
+    "state": is_state,
+    "best": is_best,
+}
