@@ -114,8 +114,9 @@ def parse_yaml(content: str, name: str | Path) -> dict[str, Any]:
         tree = yaml.load(content)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise Fault(f"{name} is not YAML{where}: {getattr(error, 'problem', error)}") from None
+        before = mark.line if mark else content.count("\n", 0, getattr(error, "position", 0))
+        what = getattr(error, "problem", None) or getattr(error, "reason", error)
+        raise Fault(f"{name} is not YAML in line {before + 1}: {what}") from None
     except RecursionError:
         raise Fault(f"{name} is nested deeper than any params") from None
     if not isinstance(tree, dict):

@@ -21,7 +21,7 @@ from tests.faults.mutations import Tree, as_text, at, broken_texts, put, spoil
 from tests.faults.small_rooms import ROOMS, do, inside, place, readers, small_params
 from tests.pipeline.repository import ROOT
 
-VALUES, TEXTS = (160, 12), (360, 40)  # mutations: of the whole campaign, of the sample
+VALUES, TEXTS = (160, 30), (360, 40)  # mutations: of the whole campaign, of the sample
 CHECK, ROOM = 5, 5  # seconds of computing; a room that is still at work then has understood its params
 LONGEST = 20_000  # characters of a message
 COMPILE = ("classifier", "segmenter")
@@ -173,7 +173,7 @@ def named(path: tuple, text: str) -> bool:
 
 def test_a_spoilt_value_is_used_or_named(done, tmp_path, count, whole):
     accepted = mutate_values(count("params.yaml: a value, a key or a section spoilt at random"), done, tmp_path, whole)
-    assert accepted > 5
+    assert accepted > (5 if whole else 0)
 
 
 def mutate_values(tally: Tally, done: Path, folder: Path, whole: bool) -> int:
@@ -211,6 +211,6 @@ def test_broken_text_is_named_by_its_line_and_executes_nothing(done, tmp_path, c
 
 def says_where(message: str) -> bool:
     """Whether a message about broken text has a line or a key, or is about the whole."""
-    return bool(re.search(r"in line \d+|: [\w.\[\]-]+: |unknown key", message)) or message.endswith(
+    return bool(re.search(r"in line \d+|(: |- )[\w.\[\]-]+: |unknown key", message)) or message.endswith(
         ("holds no mapping", "each use of an alias (*) counted", "is nested deeper than any params")
     )

@@ -36,7 +36,7 @@ from stages.evaluate import score
 from stages.predict import run
 from stages.prepare.sbd import segmentation
 from stages.prepare.tag_arrays import tags_from_arrays
-from stages.prepare.verify import image_size, integer_map
+from stages.prepare.verify import integer_map, picture
 from stages.refine.score_files import read_scores
 from stages.size_targets.imported import read_sizes
 from stages.track import card
@@ -327,7 +327,7 @@ def test_bombs(tmp_path, count):
         path.write_bytes(content)
         refused = "comment" not in what  # which may be passed over
         harmless(tally, f"PNG: {what}, as a mask", tmp_path, lambda c=content: integer_map(c), refused)
-        harmless(tally, f"PNG: {what}, as an image", tmp_path, lambda c=content: image_size(c), refused)
+        harmless(tally, f"PNG: {what}, as an image", tmp_path, lambda c=content: picture(c), refused)
         harmless(tally, f"PNG: {what}, as a pseudo mask", tmp_path, lambda: find_maps(Path("bomb")).read("x"), refused)
     for shape in ((2**40,), (2**20, 2**20), (2**33, 1), (2**62, 2**62), (3, 10**6, 10**6)):
         content = npy_claim(shape)
