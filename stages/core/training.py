@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,4 +238,6 @@ def resume(path: Path, machine: Machine) -> tuple[list[dict[str, Any]], dict[str
     torch.set_rng_state(state["random"])
     if state["device_random"] is not None and torch.cuda.is_available():  # dropout on a GPU draws from this one
         torch.cuda.set_rng_state(state["device_random"])
-    return state["history"], state["best"]
+    # pickle writes a name once if all who use it share one object: others would tell of the interruption in the bytes
+    best = state["best"] and {sys.intern(name): value for name, value in state["best"].items()}
+    return state["history"], best

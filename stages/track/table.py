@@ -17,7 +17,7 @@ from pathlib import Path
 from stages.core.command import exit_on_fault
 from stages.core.faults import Fault
 from stages.core.files import atomic
-from stages.track.curve_points import split_changes
+from stages.track.curve_points import essential, split_changes
 from stages.track.intervals import differences, half_interval
 from stages.track.ledger import FILE, Row, gather
 
@@ -93,7 +93,7 @@ def table(rows: Iterable[Row], dataset: str, baseline: str | None = None) -> str
     Args:
         rows: the rows of all experiments, oldest first.
         dataset: only its rows count.
-        baseline: the method that the others are compared with.
+        baseline: the method that the others are compared with, by its rows without changes but for `source`.
 
     Raises:
         Fault: no experiment of the baseline has finished.
@@ -104,7 +104,9 @@ def table(rows: Iterable[Row], dataset: str, baseline: str | None = None) -> str
             groups.setdefault((row["method"], row["params"]), {})[row["seed"]] = row
     if not groups:
         return f"No experiment on {dataset} has finished yet.\n"
-    if baseline and (baseline, "") not in groups:
+    plain = (group for (method, params), group in groups.items() if method == baseline and not essential(params))
+    other = next(plain, None)
+    if baseline and other is None:
         raise Fault(f"{README} compares {dataset} with {baseline}, of which no experiment has finished; run it first")
 
     def order(item: tuple[tuple[str, str], Group]) -> tuple[float, tuple[str, str]]:
@@ -121,7 +123,7 @@ def table(rows: Iterable[Row], dataset: str, baseline: str | None = None) -> str
             cells.append(mean_and_deviation((row[key] for row in seeds.values()), DECIMALS.get(key, 3)))
             if key == "miou":
                 cells.append(interval(list(scores(seeds).values())))
-                cells += [difference(seeds, groups[baseline, ""])] if baseline else []
+                cells += [difference(seeds, other)] if other else []
         lines.append([method, command(dataset, method, params), str(len(seeds)), *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -1,5 +1,6 @@
 """The training loop: schedules by hand, resume to the bit, and data parallelism equal to one process."""
 
+import io
 import os
 from dataclasses import dataclass
 
@@ -114,6 +115,17 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path, changes):
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
         assert torch.equal(trained.best["state"][name], trained_again.best["state"][name]), name
+    finished = run(tmp_path / "b.pt", recipe)[
+        1
+    ]  # nothing is left to train: stopped between the last epoch and the files
+    assert as_bytes(trained) == as_bytes(trained_again) == as_bytes(finished)
+
+
+def as_bytes(trained):
+    """A model's file, in which the best epoch lies beside entries of the same names."""
+    buffer = io.BytesIO()
+    torch.save({"state": {}, "epoch": 1, "score": 0.5, "best": trained.best}, buffer)
+    return buffer.getvalue()
 
 
 def test_the_best_epoch_is_the_first_of_the_highest_score(tmp_path):

@@ -72,6 +72,11 @@ def test_the_baseline_stands_in_the_marker():
         table.fill(text, [row("full", 0, 0.5)])
 
 
+def test_where_the_data_lie_makes_no_other_baseline():
+    rows = [row("full", 0, 0.5, params="source=.../data"), row("tags", 0, 0.4, params="source=.../data")]
+    assert table.table(rows, "tiny", "full").splitlines()[3].endswith("| 0.400 | – | -0.100 |")
+
+
 def test_time_and_memory_have_one_decimal():
     rows = [row("full", 0, 0.1, train_minutes="2.54", train_memory_gb="1.049")]
     assert table.table(rows, "tiny").splitlines()[0].endswith("| mIoU | 95 % | min | GB |")

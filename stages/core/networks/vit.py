@@ -36,11 +36,13 @@ class ViTEncoder(nn.Module):
 
     def __init__(self, name: str, output_stride: int) -> None:
         super().__init__()
-        self.model = timm.create_model(name, num_classes=0, dynamic_img_size=True)
-        self.model.attn_pool = None  # weights that no patch token passes
-        self.divisor = self.output_stride = self.model.patch_embed.patch_size[0]
+        with torch.device("meta"):  # no memory for a network that is refused
+            self.divisor = timm.create_model(name, num_classes=0).patch_embed.patch_size[0]
+        self.output_stride = self.divisor
         if self.divisor != output_stride:
             raise ValueError(f"its patches are {self.divisor} pixels wide, so output_stride must be {self.divisor}")
+        self.model = timm.create_model(name, num_classes=0, dynamic_img_size=True)
+        self.model.attn_pool = None  # weights that no patch token passes
         self.out_channels = [3, *[0] * (self.divisor.bit_length() - 2), self.model.num_features]
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
