@@ -67,7 +67,7 @@ def points(dataset: str, changes: Sequence[str]) -> list[Point]:
 @cache
 def params_at(commit: str) -> dict[str, Any] | None:
     """The content of params.yaml at a commit; None where this clone does not have it, which is printed once."""
-    content = git(Path(), "show", f"{commit}:./{PARAMS}")
+    content = git(Path(), "show", f"{commit.rstrip('+')}:./{PARAMS}")  # +: with uncommitted code, see `ledger`
     if content is None:
         print(f"commit {commit} is not in this clone: its rows count as made with the present params.yaml")  # noqa: T201
         return None

@@ -16,6 +16,7 @@ from stages.track.intervals import half_interval
 
 SCORES = {"miou": "mIoU", "ia_miou": "IA-mIoU", "dice": "Dice"}
 TICKS = (0, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56)  # relative errors
+SPACE = 0.098  # of the axis: what a tick's label needs
 INCHES, DPI = (12.0, 5.0), 100
 
 # Colours that the colour-blind tell apart (Okabe and Ito); shapes and dashes say the same again.
@@ -75,6 +76,7 @@ def panel(axes: Axes, rows: Sequence[Row], score: str, largest: float) -> None:
     axes.set_xlabel("mean relative error of the sizes")
     ticks = [error for error in TICKS if error <= max(1.1 * largest, 0.64)]
     end = 1.04 * math.sqrt(max(largest, ticks[-1]))
+    ticks = apart(ticks, SPACE * end)
     axes.set_xticks([math.sqrt(error) for error in ticks], [f"{100 * error:g} %" for error in ticks])
     axes.set_xlim(-0.03 * end, end)
     axes.grid(color="0.9")
@@ -93,6 +95,15 @@ def panel(axes: Axes, rows: Sequence[Row], score: str, largest: float) -> None:
         for number, setting in enumerate(dict.fromkeys(row["setting"] for row in own)):
             values = [float(row[score]) for row in own if row["setting"] == setting]
             level(axes, values, named(label, setting), dashes[number % len(dashes)])
+
+
+def apart(ticks: Sequence[float], space: float) -> list[float]:
+    """Those of the ascending ticks whose square roots are at least `space` behind the last one kept."""
+    kept = []
+    for tick in ticks:
+        if not kept or math.sqrt(tick) - math.sqrt(kept[-1]) >= space:
+            kept.append(tick)
+    return kept
 
 
 def named(label: str, setting: str) -> str:

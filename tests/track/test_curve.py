@@ -14,7 +14,7 @@ from stages.core.faults import Fault
 from stages.core.files import read_csv
 from stages.core.params import read_yaml
 from stages.track import curve, ledger
-from stages.track.curve_figure import LEVELS, LINES, POINTS, figure
+from stages.track.curve_figure import LEVELS, LINES, POINTS, TICKS, apart, figure
 from stages.track.curve_points import CURVES, Point, essential, rows_of
 from stages.track.intervals import half_interval
 
@@ -99,6 +99,7 @@ def test_a_row_is_judged_by_the_params_of_its_commit(capsys):
     assert list(rows_of(EXACT, "shapes", [row("size_targets.sigma=0", commit="old")], PARAMS, then)) == [0]
     for commit in ("older", "unknown"):
         assert list(rows_of(EXACT, "shapes", [row(commit=commit)], PARAMS, then)) == [0]
+    assert curve.params_at("HEAD+") == curve.params_at("HEAD") is not None
     assert curve.params_at("0" * 40) is None
     assert curve.params_at("0" * 40) is None
     assert capsys.readouterr().out.count("is not in this clone") == 1
@@ -266,6 +267,11 @@ def test_the_same_rows_give_the_same_picture_whatever_the_settings_of_matplotlib
 
 def test_every_series_is_drawn():
     assert {point.series for settings in CURVES.values() for point in settings} == {*LINES, *POINTS, *LEVELS}
+
+
+def test_ticks_whose_labels_would_touch_are_left_out():
+    assert apart(TICKS, 0.08) == list(TICKS)
+    assert apart(TICKS, 0.16) == [0, 0.04, 0.16, 0.32, 0.64, 1.28, 2.56]
 
 
 def test_the_interval_is_students():
