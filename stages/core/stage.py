@@ -153,8 +153,13 @@ def run(name: str, work: Callable[[Stage], None]) -> None:
     if signal.getsignal(signal.SIGINT) is stop_at_once:  # from here on there is something to clean up
         signal.signal(signal.SIGINT, signal.default_int_handler)
     die_with_parent()
-    with logged(SCRATCH / "logs", name):
-        attempt(name, work)
+    try:
+        with logged(SCRATCH / "logs", name):
+            attempt(name, work)
+    finally:  # nothing is left to clean up: a signal while the interpreter ends shall end it without a word
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def keep_record() -> None:
