@@ -264,6 +264,20 @@ def test_a_stage_that_is_stopped_cleans_up(start, project, number, code, message
     assert list((project / "data/pets").iterdir()) == []
 
 
+LEAVING = """
+import atexit
+atexit.register(lambda: (ready(), time.sleep(600)))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stage_that_is_stopped_while_python_ends_says_nothing(start, project, number):
+    process = start(LEAVING)
+    wait_for(lambda: is_ready(project))
+    process.send_signal(number)
+    assert end_of(process) == (-number, "")
+
+
 def test_a_stage_ends_with_its_parent(start, project):
     """DVC that is killed with -9 cannot end its stage; the kernel does."""
     script = "import subprocess, sys; subprocess.run(sys.argv[1:])"
