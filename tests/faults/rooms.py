@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from stages.core.files import md5
 from stages.core.stage import load
-from tests.pipeline.repository import FOREIGN, ROOT
+from tests.pipeline.repository import FOREIGN, ROOT, edit_params
 
 ROOMS = (
     *("check", "download", "prepare", "balance", "classify", "cam", "affinity", "refine", "size_targets", "segment"),
@@ -61,15 +61,7 @@ class Project:
 
     def edit(self, **changes: object) -> None:
         """Sets values of params.yaml; `__` in a name stands for the dot between keys."""
-        yaml, path = YAML(), self.folder / "params.yaml"
-        tree = yaml.load(path)
-        for name, value in changes.items():
-            *sections, key = name.split("__")
-            section = tree
-            for part in sections:
-                section = section[part]
-            section[key] = value
-        yaml.dump(tree, path)
+        edit_params(self.folder / "params.yaml", **changes)
 
     def outs(self, room: str) -> dict[str, Path]:
         """A room's outs that are files, by name."""

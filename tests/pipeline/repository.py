@@ -64,16 +64,7 @@ class Repository:
 
     def edit(self, **changes: object) -> None:
         """Sets values of params.yaml; `__` in a name stands for the dot between keys."""
-        yaml = YAML()
-        path = self.folder / "params.yaml"
-        tree = yaml.load(path)
-        for name, value in changes.items():
-            *sections, key = name.split("__")
-            section = tree
-            for part in sections:
-                section = section[part]
-            section[key] = value
-        yaml.dump(tree, path)
+        edit_params(self.folder / "params.yaml", **changes)
 
     def commit(self, message: str) -> None:
         """Commits every file that git does not ignore."""
@@ -88,6 +79,19 @@ class Repository:
         """The md5 of every out in dvc.lock, by path."""
         stages = YAML(typ="safe").load(self.read("dvc.lock"))["stages"].values()
         return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+
+
+def edit_params(path: Path, **changes: object) -> None:
+    """Sets values of a params.yaml; `__` in a name stands for the dot between keys."""
+    yaml = YAML()
+    tree = yaml.load(path)
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = tree
+        for part in sections:
+            section = section[part]
+        section[key] = value
+    yaml.dump(tree, path)
 
 
 def copy(folder: Path, **variables: str) -> Repository:
