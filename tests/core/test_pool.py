@@ -7,6 +7,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pickle import PicklingError
+from threading import Timer
+from traceback import format_exception
 
 import pytest
 
@@ -71,6 +74,55 @@ def process_id(_: int) -> int:
 def test_a_killed_worker_is_explained() -> None:
     with pytest.raises(Fault, match="squares: one of 2 worker processes was killed.*SIZEWISE_JOBS to a smaller number"):
         list(process_map(square, [1, 2, 8], "squares", 3))
+
+
+class Deadly:
+    """Its process is killed a moment after this was pickled."""
+
+    def __reduce__(self) -> tuple:
+        Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return Deadly, ()
+
+
+def large(_: int) -> tuple[bytes, Deadly]:
+    """Takes longer to be sent than its process lives."""
+    return bytes(500_000_000), Deadly()
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_killed_while_it_sends_a_result_is_noticed() -> None:
+    """Half a result is there then, and nobody waits for the rest."""
+    with pytest.raises(Fault, match="large: one of 2 worker processes was killed"):
+        list(process_map(large, [1], "large", 1))
+
+
+class Unhappy(Exception):
+    """Cannot be rebuilt from its arguments."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(f"{number}: {text}")
+
+
+def fail(number: int) -> int:
+    """Raises one of two exceptions."""
+    raise Unhappy(number, "odd") if number % 2 else ValueError("even")
+
+
+@pytest.mark.parametrize(("number", "kind"), [(1, RuntimeError), (2, ValueError)])
+def test_what_a_worker_raises_comes_with_its_traceback(number: int, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        list(process_map(fail, [number], "fail", 1))
+    assert "in fail\n" in "".join(format_exception(caught.value))
+
+
+def lambda_of(number: int) -> object:
+    """What cannot be sent."""
+    return lambda: number
+
+
+def test_a_result_that_cannot_be_sent_is_said() -> None:
+    with pytest.raises((AttributeError, PicklingError), match="lambda"):
+        list(process_map(lambda_of, [1], "lambdas", 1))
 
 
 def test_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
