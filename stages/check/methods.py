@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from stages.check.crf import Crf
 from stages.check.section import (
+    MOST,
     Count,
     Dilations,
     NotNegative,
@@ -80,6 +81,7 @@ class SizeTarget(CrfTerm):
     t: Positive
     growth: Annotated[float, Field(ge=1, le=1000)]
     seeds: Literal["none", "pseudo_masks", "nested_masks"]
+    labelled: Annotated[int, Field(ge=0, le=int(MOST))]
 
 
 class SizeBalanced(Section):

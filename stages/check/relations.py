@@ -217,8 +217,9 @@ def task_faults(tree: Mapping[str, Any], name: str, method: str) -> Iterator[str
 def seed_faults(tree: Mapping[str, Any], name: str, method: str) -> Iterator[str]:
     """Nested masks have a recipe, and a background to lie in; without seeds something else is learnt from."""
     seeds, recipe = part(tree, "methods", method, "seeds"), section(tree, "recipes", name, "methods", method)
-    if seeds == "none" and recipe.get("size_weight") == 0:
-        yield f"recipes.{name}.methods.{method}.size_weight: must be > 0 where methods.{method}.seeds is none, is 0"
+    if seeds == "none" and recipe.get("size_weight") == 0 and part(tree, "methods", method, "labelled") == 0:
+        rule = f"must be > 0 where methods.{method}.seeds is none and nothing is labelled"
+        yield f"recipes.{name}.methods.{method}.size_weight: {rule}, is 0"
     if seeds != "nested_masks":
         return
     if recipe.get("nested") == "none":
@@ -269,6 +270,9 @@ def mask_faults(tree: Mapping[str, Any]) -> Iterator[str]:
         yield f"method: must be another than full for {lacks}"
     if method == "size_balanced" and part(tree, "methods", method, "labels") == "masks":
         yield f"methods.size_balanced.labels: must be pseudo_masks for {lacks}"
+    known = part(tree, "methods", method, "labelled")
+    if type(known) is int and known > 0:
+        yield f"methods.{method}.labelled: must be 0 for {lacks}, is {known}"
     matched = method == "pseudo_mask" and part(tree, "methods", method, "match_sizes") is True
     source = part(tree, "size_targets", "source")
     measured = source == "masks" or (source == "boxes" and str(part(tree, "size_file")).endswith(".py"))

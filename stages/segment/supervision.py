@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from stages.core.dataset import Dataset
+from stages.core.dataset import VOID, Dataset
 from stages.core.faults import Fault
 from stages.core.files import ZipReader, read_csv
 from stages.core.params import Params
@@ -24,6 +24,17 @@ class Sources:
     pseudo_masks: Path
     cams: Path
     size_targets: Path
+
+
+def spread(ids: list[str], count: int) -> list[str]:
+    """So many of the ids, at most all, spread evenly over their list."""
+    places = np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)
+    return [ids[place] for place in places]
+
+
+def repeated(ids: list[str], length: int) -> list[str]:
+    """The ids in turn, again and again, `length` of them."""
+    return [ids[place % len(ids)] for place in range(length)]
 
 
 def label_maps(
@@ -61,6 +72,24 @@ def label_maps(
         rows = target_rows("sizes", dataset, ids, sources)
         return NestedMasks(dataset, dict(zip(ids, rows, strict=True)), recipe.nested)
     return None
+
+
+@dataclass(frozen=True)
+class SomeMasks:
+    """The true masks of some images, and for the others what `rest` gives, or void everywhere."""
+
+    dataset: Dataset
+    known: Collection[str]
+    rest: Callable[[str], np.ndarray] | None
+
+    def __call__(self, image_id: str) -> np.ndarray:
+        """The label map (H, W) uint8, 255 where nothing is said."""
+        if image_id in self.known:
+            return self.dataset.mask(image_id)
+        if self.rest:
+            return self.rest(image_id)
+        record = self.dataset.records[image_id]
+        return np.full((record.height, record.width), VOID, np.uint8)
 
 
 class PseudoMasks:

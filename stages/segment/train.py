@@ -23,7 +23,7 @@ from stages.core.samples import Batch, Samples
 from stages.core.training import Progress, train
 from stages.core.transforms import normalise
 from stages.segment.setting import Setting
-from stages.segment.supervision import Sources, label_maps, target_rows
+from stages.segment.supervision import SomeMasks, Sources, label_maps, target_rows
 
 
 def train_segmenter(
@@ -63,12 +63,17 @@ def train_segmenter(
     load_encoder(segmenter.encoder, part_of(classifier["state"], "encoder"), "the classifier")
     start = Setting(method_recipe, method_params, 0, recipe.epochs, dataset.info.background)
     network = method.network(segmenter, classifier, start) if hasattr(method, "network") else segmenter
-    ids = method.images(dataset.ids("train"), start) if hasattr(method, "images") else dataset.ids("train")
-    labels = method.labels(start) if hasattr(method, "labels") else method.LABELS
+    train_ids = dataset.ids("train")
+    ids = method.images(train_ids, start) if hasattr(method, "images") else train_ids
+    labels = label_maps(
+        method.labels(start) if hasattr(method, "labels") else method.LABELS, dataset, ids, sources, method_recipe
+    )
+    if known := method.labelled(train_ids, start) if hasattr(method, "labelled") else []:
+        labels = SomeMasks(dataset, frozenset(known), labels)
     samples = Samples(
         dataset,
         ids,
-        label_maps(labels, dataset, ids, sources, method_recipe),
+        labels,
         target_rows(method.TARGETS, dataset, ids, sources),
         recipe.augment,
         seed,

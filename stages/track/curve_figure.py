@@ -31,11 +31,12 @@ POINTS = {  # series drawn point by point: label without the setting's name, col
     "boxes": ("size targets: ", "#e69f00", "X"),
     "alone": ("size targets without a place", "#56b4e9", "p"),
 }
-LEVELS = {  # series drawn as horizontal lines, one per setting: label as above, dashes in turn
-    "full": ("full, exact masks", ("-",)),
-    "few_masks": ("full, masks of ", ((0, (1, 3)), (0, (4, 3)), (0, (9, 3)))),
-    "pseudo_mask": ("pseudo masks from tags", ("--",)),
-    "tags": ("tags alone", (":",)),
+LEVELS = {  # series drawn as horizontal lines, one per setting: label as above, colour, dashes in turn
+    "full": ("full, exact masks", "0.4", ("-",)),
+    "few_masks": ("full, masks of ", "0.4", ((0, (1, 3)), (0, (4, 3)), (0, (9, 3)))),
+    "sizes_and_masks": ("sizes, and masks of ", "#0072b2", ((0, (1, 3)), (0, (4, 3)), (0, (9, 3)))),
+    "pseudo_mask": ("pseudo masks from tags", "0.4", ("--",)),
+    "tags": ("tags alone", "0.4", (":",)),
 }
 EXACT = {"masks": "full"}  # the series that a line begins with, at an error of 0
 
@@ -90,11 +91,11 @@ def panel(axes: Axes, rows: Sequence[Row], score: str, largest: float) -> None:
         own = groups([row for row in rows if row["series"] == series], score)
         for number, (setting, group) in enumerate(own.items()):
             line(axes, [group], named(label, setting), colour, markers[number % len(markers)], "")
-    for series, (label, dashes) in LEVELS.items():
+    for series, (label, colour, dashes) in LEVELS.items():
         own = [row for row in rows if row["series"] == series]
         for number, setting in enumerate(dict.fromkeys(row["setting"] for row in own)):
             values = [float(row[score]) for row in own if row["setting"] == setting]
-            level(axes, values, named(label, setting), dashes[number % len(dashes)])
+            level(axes, values, named(label, setting), colour, dashes[number % len(dashes)])
 
 
 def apart(ticks: Sequence[float], space: float) -> list[float]:
@@ -128,12 +129,12 @@ def error_of(row: Row) -> float | None:
     return float(row["size_error"]) if row["size_error"] else None
 
 
-def level(axes: Axes, values: Sequence[float], label: str, dashes: Any) -> None:
+def level(axes: Axes, values: Sequence[float], label: str, colour: str, dashes: Any) -> None:
     """A method that has no size targets, as a horizontal line, and its interval as a band."""
     mean, half = statistics.fmean(values), half_interval(values)
-    axes.axhline(mean, color="0.4", lw=1.6, ls=dashes, zorder=1, label=label)
+    axes.axhline(mean, color=colour, lw=1.6, ls=dashes, zorder=1, label=label)
     if half is not None:
-        axes.axhspan(mean - half, mean + half, color="0.4", alpha=0.12, lw=0, zorder=0)
+        axes.axhspan(mean - half, mean + half, color=colour, alpha=0.12, lw=0, zorder=0)
 
 
 def line(

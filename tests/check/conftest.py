@@ -75,7 +75,7 @@ methods:
   size_balanced: {labels: pseudo_masks, tau: 5, reading: image, normalise_ce: weights, fisher: per_sample,
     fisher_normalise: tensor}
   size_target: {size_loss: forward_kl, margin: 0.1, t: 100.0, growth: 1.1, crf: grid_potts, neighbours: 8,
-    relaxation: bilinear, seeds: none}
+    relaxation: bilinear, seeds: none, labelled: 0}
   tags: {crf: grid_potts, neighbours: 4, relaxation: quadratic}
   single_stage: {focal_power: 3, focal_floor: 0.01, foreground: 0.6, background: 0.7, lowest: 0.2, iterations: 10}
   rrm: {}

@@ -95,8 +95,12 @@ def test_nested_masks_have_a_recipe_and_a_background(faults, tmp_path):
 
 def test_something_is_learnt_from(faults):
     weightless = {"recipes.drawn.methods.size_target.size_weight": 0}
-    line = "recipes.drawn.methods.size_target.size_weight: must be > 0 where methods.size_target.seeds is none, is 0"
+    line = (
+        "recipes.drawn.methods.size_target.size_weight: must be > 0 where methods.size_target.seeds is none and "
+        "nothing is labelled, is 0"
+    )
     assert faults(weightless) == [line]
+    assert faults(weightless | {"methods.size_target.labelled": 1}) == []
     assert faults(weightless | {"methods.size_target.seeds": "pseudo_masks"}) == []
 
 
@@ -236,6 +240,10 @@ OTHER_SIZES = "size_targets.source: must be pseudo_masks, or file or boxes with 
         (
             {"method": "pseudo_mask", "methods.pseudo_mask.match_sizes": True},
             OTHER_SIZES,
+        ),
+        (
+            {"method": "size_target", "size_targets.source": "pseudo_masks", "methods.size_target.labelled": 5},
+            "methods.size_target.labelled: must be 0 ",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from stages.core.dataset import Dataset
 from stages.core.faults import Fault
 from stages.core.files import write_csv, write_zip
 from stages.core.params import Params
-from stages.segment.supervision import Sources, label_maps, target_rows
+from stages.segment.supervision import SomeMasks, Sources, label_maps, target_rows
 
 SOURCES = Sources(Path("none"), Path("none"), Path("none"))
 
@@ -77,6 +77,17 @@ def test_matched_masks_have_the_target_sizes(dataset, tmp_path):
     write_csv(tmp_path / "sizes.csv", [row for row in rows if row["class"] == 0], ("id", "class", "target"))
     with pytest.raises(Fault, match="no size for the tags of image"):
         label_maps("matched_masks", dataset, ids, Sources(Path("none"), tmp_path / "cam.zip", tmp_path / "sizes.csv"))
+
+
+def test_the_masks_of_some_images(dataset):
+    ids = dataset.ids("train")
+    alone = SomeMasks(dataset, ids[:2], None)
+    beside = SomeMasks(dataset, ids[:2], lambda image_id: dataset.mask(image_id) // 2)
+    for image_id in ids:
+        mask = dataset.mask(image_id)
+        known = image_id in ids[:2]
+        assert np.array_equal(alone(image_id), mask if known else np.full_like(mask, 255))
+        assert np.array_equal(beside(image_id), mask if known else mask // 2)
 
 
 def test_nested_masks_read_the_sizes_and_the_section_of_the_recipe(dataset, tmp_path):

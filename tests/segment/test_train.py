@@ -45,7 +45,7 @@ RECIPE = {
 }
 CE = {"ce": "plain", "keep_share": 0.25, "threshold": 0.7}
 POTTS = {"crf": "grid_potts", "neighbours": 8, "relaxation": "bilinear"}
-SIZES = {"size_loss": "forward_kl", "margin": 0.1, "t": 100.0, "growth": 1.1, "seeds": "none"}
+SIZES = {"size_loss": "forward_kl", "margin": 0.1, "t": 100.0, "growth": 1.1, "seeds": "none", "labelled": 0}
 GRID = {"crf_weight": 0.1, "rloss_weight": 1e-6, "loss_stride": 2, "xy": 10, "rgb": 15}
 EWC = {"ewc_weight": 1.0, "task_a": 0.5, "fisher_images": "all", "fisher_batch": 3}
 BALANCED = {
@@ -176,6 +176,14 @@ def test_nested_masks_are_learnt(tiny_dataset, tmp_path, monkeypatch, size_weigh
     assert history[-1]["seeds"] < 0.7 * history[0]["seeds"]
 
 
+def test_few_masks_beside_sizes_are_learnt(tiny_dataset, tmp_path, monkeypatch):
+    recipe, method = METHODS["size_target"]
+    monkeypatch.setitem(METHODS, "size_target", (recipe, method | {"labelled": 2}))
+    history = fit(tiny_dataset, tmp_path, "size_target", RECIPE | {"epochs": 8, "validate_every": 8})[2]
+    assert history[-1]["seeds"] < 0.7 * history[0]["seeds"]
+    assert history[-1]["size"] < 0.5 * history[0]["size"]
+
+
 def test_two_runs_give_the_same_bytes(tiny_dataset, tmp_path):
     short = RECIPE | {"epochs": 2}
     states = []
@@ -197,6 +205,7 @@ OPTIONS = [
     ("size_target", {"crf": "dense_energy"}),
     ("size_target", {"seeds": "pseudo_masks"}),
     ("size_target", {"seeds": "nested_masks"}),
+    ("size_target", {"labelled": 2}),
     ("tags", {}),
     ("tags", {"crf": "none"}),
 ]

@@ -10,12 +10,12 @@ stays what it is for all.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from stages.core.samples import Batch
 from stages.segment.losses.cross_entropy import named_cross_entropy
 from stages.segment.setting import Setting
+from stages.segment.supervision import repeated, spread
 
 TARGETS = None
 
@@ -35,8 +35,7 @@ def images(ids: list[str], setting: Setting) -> list[str]:
     count = setting.method.images
     if count == "all" or count >= len(ids):
         return ids
-    chosen = [ids[place] for place in np.linspace(0, len(ids) - 1, count).round().astype(int)]
-    return [chosen[place % count] for place in range(len(ids))]
+    return repeated(spread(ids, count), len(ids))
 
 
 def loss(logits: torch.Tensor, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
