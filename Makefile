@@ -34,8 +34,7 @@ bench: .venv/installed-dev ## measurements of speed and memory
 	python -m tests.benchmarks.loader
 
 faults: .venv/installed-dev ## breaks things many times, looks at what a person then sees, and counts it in README.md
-	OMP_NUM_THREADS=1 pytest tests/faults --whole
-	python -m tests.faults.campaign
+	OMP_NUM_THREADS=1 pytest tests/faults --whole; ended=$$?; python -m tests.faults.campaign; exit $$ended
 
 experiments: .venv/installed ## the experiments of this commit in 160 columns; COLUMN=size_targets.sigma adds one
 	dvc exp show --drop '.*' --keep '(Experiment|dataset|method|seed|(ia_|balanced_ia_)?miou|ia_[sml]|$(COLUMN))$$'

@@ -27,7 +27,8 @@ export SIZEWISE_JOBS=${SLURM_CPUS_PER_TASK:-1}
 
 [[ -d $clone/.git ]] || git clone --quiet "${GIT:?set GIT to the address of the repository}" "$clone"
 cd "$clone"
-dvc exp run --pull --allow-missing --name "$name" "${words[@]:1}"
+finished=$(dvc exp list --name-only)
+grep -Fqx "$name" <<< "$finished" || dvc exp run --pull --allow-missing --name "$name" "${words[@]:1}"
 dvc push --run-cache                             # first what the experiment refers to, then the experiment
 dvc exp push --no-cache origin "$name"
 rm -rf "$clone"

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from stages.core.device import use_gpu
 from stages.core.environment import count
 from stages.core.faults import Fault
 
@@ -42,7 +43,7 @@ def launch(work: Callable[..., None], *args: Any) -> None:
 def _member(rank: int, processes: int, folder: Path, work: Callable[..., None], args: tuple) -> None:
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(rank % torch.cuda.device_count())
+        use_gpu(rank % torch.cuda.device_count())
     else:
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     rendezvous = f"file://{folder}/rendezvous"

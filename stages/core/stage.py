@@ -27,6 +27,7 @@ LOCK = Path("dvc.lock")
 ENTRY = re.compile(r"^  (\w+):$", re.MULTILINE)  # of a stage in it, and in dvc.yaml
 SCRATCH = Path(".scratch")  # locks, logs and checkpoints: never an out, never tracked
 
+LOADER = "DataLoader worker"  # begins what PyTorch raises where one is gone
 DISK = {  # what a person can mend: what is said of it, and what to do
     errno.ENOSPC: ("no space left on the disk", "free some"),
     errno.EDQUOT: ("no space left on the disk", "free some"),
@@ -204,6 +205,13 @@ def attempt(name: str, work: Callable[[Stage], None]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write(stopped(name))
         sys.exit(130)
+    except RuntimeError as error:
+        if not str(error).startswith(LOADER):
+            raise
+        sys.exit(
+            f"sizewise {name}: a process that loads images was killed, most likely for want of memory; set "
+            "SIZEWISE_JOBS to a smaller number, and `dvc repro` goes on from the last epoch"
+        )
     except OSError as error:
         if error.errno not in DISK:
             raise

@@ -206,7 +206,7 @@ def machine_tags() -> dict[str, str]:
 
     gpus = torch.cuda.device_count()
     return {
-        "device": torch.cuda.get_device_name(0) if gpus else f"CPU {platform.machine()}",
+        "device": torch.cuda.get_device_name() if gpus else f"CPU {platform.machine()}",
         "gpu_count": str(gpus),
         "torch": torch.__version__,
         "python": platform.python_version(),

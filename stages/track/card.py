@@ -47,12 +47,12 @@ def card(path: Path) -> Iterator[str]:
     yield "recorded"
     yield from recorded(path, checksum)
     yield "training (MLflow)"
-    yield from training(path, checksum)
+    yield from training(model["dataset"], checksum)
 
 
 def recorded(path: Path, checksum: str) -> Iterator[str]:
     """What git and dvc.lock know about a file of that md5."""
-    commits = git(Path(), "log", "--format=%h of %as", "--diff-filter=AM", "-S", checksum, "--", "dvc.lock")
+    commits = git(Path(), "log", "--all", "--format=%h of %as", "--diff-filter=AM", "-S", checksum, "--", "dvc.lock")
     yield f"  commit       {commits.splitlines()[-1] if commits else 'none whose dvc.lock has this md5'}"
     lock = read_yaml(Path("dvc.lock")) if Path("dvc.lock").exists() else {}
     stages = lock.get("stages", {})
@@ -74,8 +74,8 @@ def md5s(stages: Mapping[str, Any], name: str, kind: str) -> set[str]:
     return {entry["md5"] for entry in stages.get(name, {}).get(kind, []) if "md5" in entry}
 
 
-def training(path: Path, checksum: str) -> Iterator[str]:
-    """What MLflow knows of the experiment that made the file.
+def training(dataset: str, checksum: str) -> Iterator[str]:
+    """What MLflow knows of the experiment that made the file, wherever that is now.
 
     Raises:
         Fault: the store cannot be reached.
@@ -84,8 +84,8 @@ def training(path: Path, checksum: str) -> Iterator[str]:
         yield "  turned off by SIZEWISE_TRACK=0"
         return
     with failure_is_a_fault(), tracking.open_store() as store:
-        # the tag has the file's path in its repository; experiments that differ in `predict` alone share a model
-        runs = store.matching({f"md5.{inside(path)}": checksum})
+        # experiments that differ in `predict` alone share a model
+        runs = store.matching({f"md5.models/{dataset}/segmenter.pt": checksum})
         children = [store.find({tracking.PARENT_TAG: run.info.run_id, tracking.STAGE_TAG: "segment"}) for run in runs]
     if not runs:
         yield "  no run of the store has this md5"  # whose address may hold a password
@@ -93,6 +93,7 @@ def training(path: Path, checksum: str) -> Iterator[str]:
     run, child = next(((run, child) for run, child in zip(runs, children, strict=True) if child), (runs[0], None))
     yield f"  experiment   {run.data.tags[tracking.NAME_TAG]}, run {run.info.run_id}"
     yield f"  from commit  {run.data.tags[tracking.BASE_TAG]}"
+    yield from (f"  {key:12} {value:.6g}" for key, value in sorted(run.data.metrics.items()))
     if child is None:
         yield "  duration     unknown: the model came from the cache"
         return
@@ -100,14 +101,6 @@ def training(path: Path, checksum: str) -> Iterator[str]:
         if key in child.data.metrics:
             yield f"  {key.rpartition('_')[0]:12} {child.data.metrics[key] / size:.1f} {unit}"
     yield from (f"  {key:12} {child.data.tags[key]}" for key in ("device", "torch", "python") if key in child.data.tags)
-
-
-def inside(path: Path) -> str:
-    """The path from the present folder on, as dvc.lock has it; unchanged where it lies elsewhere."""
-    try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return path.as_posix()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -78,7 +78,7 @@ def panel(axes: Axes, rows: Sequence[Row], score: str, largest: float) -> None:
     ticks = [error for error in TICKS if error <= max(1.1 * largest, 0.64)]
     end = 1.04 * math.sqrt(max(largest, ticks[-1]))
     ticks = apart(ticks, SPACE * end)
-    axes.set_xticks([math.sqrt(error) for error in ticks], [f"{100 * error:g} %" for error in ticks])
+    axes.set_xticks([math.sqrt(error) for error in ticks], [f"{100 * error:g} %" for error in ticks], fontsize=9.5)
     axes.set_xlim(-0.03 * end, end)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)

@@ -75,7 +75,7 @@ def check_tables(report: Report) -> None:
         return
     for match in table.START.finditer(readme):
         end = readme.find("<!-- /table", match.end())
-        stands, right = readme[match.end() : end].splitlines(), table.table(rows, match[1]).splitlines()
+        stands, right = readme[match.end() : end].splitlines(), table.table(rows, *match.groups()).splitlines()
         bad = [line for line in stands if line not in right] + [line for line in right if line not in stands]
         if stands != right:
             report.wrong.append(

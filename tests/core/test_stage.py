@@ -218,6 +218,25 @@ def test_a_defect_of_ours_keeps_its_traceback(start):
     assert "ZeroDivisionError" in errors
 
 
+def test_a_killed_process_of_the_loader(start):
+    """As PyTorch reports it."""
+    code, errors = end_of(
+        start(
+            """
+import os, torch
+class Deadly(torch.utils.data.Dataset):
+    def __len__(self): return 4
+    def __getitem__(self, index, kill=os.kill, own=os.getpid): kill(own(), 9)
+list(torch.utils.data.DataLoader(Deadly(), num_workers=1))
+"""
+        )
+    )
+    assert code == 1
+    assert errors.startswith("sizewise demo: a process that loads images was killed, most likely for want of memory; ")
+    assert errors.endswith("; set SIZEWISE_JOBS to a smaller number, and `dvc repro` goes on from the last epoch\n")
+    assert errors.count("\n") == 1
+
+
 def test_a_full_disk(start):
     """/dev/full refuses every write as a full disk does."""
     code, errors = end_of(start('open("/dev/full", "w").write("x" * 100_000)'))

@@ -110,6 +110,17 @@ def test_what_the_array_ran_arrives_in_another_clone(home, array):
     assert "up to date" in other.run("dvc", "status")
 
 
+def test_a_task_that_was_killed_before_it_pushed_pushes_what_it_has(home, array):
+    folder = home.folder.parent
+    (folder / "late.txt").write_text("late -S lr=0.25\n")
+    there = clone(home, folder / "clones" / "late")
+    there.run("dvc", "exp", "run", "--name", "late", "-S", "lr=0.25")
+    environment = {"GIT": str(folder / "git"), "CLONES": str(folder / "clones"), **IDENTITY, **home.variables}
+    task = Repository(folder, environment | {"SLURM_ARRAY_TASK_ID": "1"})
+    assert "Running stage" not in task.run("bash", str(LAUNCH / "slurm.sh"), str(folder / "late.txt"))
+    assert home.run("git", "ls-remote", "origin", "refs/exps/*/late").strip()
+
+
 def test_sky_runs_the_same_and_takes_from_the_remote_what_another_machine_made(home, array):
     machine = home.folder.parent / "machine"
     machine.mkdir()

@@ -105,6 +105,9 @@ def test_the_commit_is_the_first_whose_lock_has_the_model(workspace, monkeypatch
     second = git("rev-parse", "--short", "HEAD")
     git("commit", "-q", "--allow-empty", "-m", "three")
     assert f"commit       {second} of 20" in text()
+    git("update-ref", "refs/exps/11/22/mine", "HEAD~1")  # as DVC keeps an experiment
+    git("reset", "-q", "--hard", "HEAD~2")
+    assert f"commit       {second} of 20" in text()
 
 
 def test_the_address_of_the_store_is_not_printed(workspace, monkeypatch):
@@ -131,6 +134,17 @@ def test_mlflow_adds_time_memory_and_machine_of_the_run_that_trained(workspace):
     assert "wall         1.5 min" in found
     assert "peak_memory  1.5 GB" in found
     assert "device       CPU x86_64" in found
+
+
+def test_mlflow_knows_a_model_by_its_md5_wherever_it_lies(workspace):
+    with tracking.open_store() as store:
+        parent = tracking.parent_run(store, Experiment("first", "c" * 40, {"seed": 0}))
+        store.client.set_tag(parent, f"md5.{PATH.as_posix()}", md5(PATH))
+        store.client.log_metric(parent, "ia_miou", 0.519)
+    moved = PATH.rename("it's mine.pt")
+    found = "\n".join(cards.card(moved))
+    assert "experiment   first, run " in found
+    assert "ia_miou      0.519" in found
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,22 @@ def test_a_number_of_the_table_of_experiments(project):
     assert all("row 2 has 1 cells" in line for line in wrong())
 
 
+def test_a_number_of_one_of_two_tables_with_a_baseline(project):
+    """Only that table is wrong, and the line names the number."""
+    ledger.gather(table.EXPERIMENTS, [row(dataset="shapes", experiment=name, method=name) for name in ("full", "tags")])
+    marks = "".join(f"<!-- table:{name} baseline:full -->\n<!-- /table:{name} -->\n" for name in ("tiny", "shapes"))
+    readme = Path("README.md")
+    readme.write_text(marks)
+    table.main()
+    assert wrong() == []
+    readme.write_text(readme.read_text().replace("0.300", "0.310"))
+    (line,) = wrong()
+    assert line.startswith(
+        "README.md: table tiny is not that of metrics/experiments.csv; `make table` mends it: | full"
+    )
+    assert "0.310" in line
+
+
 @pytest.mark.parametrize("with_list", [True, False])
 def test_members_of_a_directory(project, with_list):
     if not with_list:
