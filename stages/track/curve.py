@@ -1,7 +1,8 @@
 """`python -m stages.track.curve`: how wrong size targets may be, as a queue of experiments and a picture.
 
     queue  queues the experiments of a data set's curve that have not finished, running and queued ones left out
-    draw   metrics/curve_DATASET.csv, a row per experiment, and docs/curve_DATASET.png
+    draw   metrics/curve_DATASET.csv, a row per experiment, docs/curve_DATASET.png, and where there are experiments with
+           few masks docs/frontier_DATASET.png
     all    queue, then runs everything that is queued, then draw
 
 The settings are in `stages.track.curve_points`, and where an experiment has finished before, under whatever name, its
@@ -27,6 +28,7 @@ from stages.core.files import atomic, write_csv
 from stages.core.params import parse_yaml, read_yaml
 from stages.track.curve_figure import figure
 from stages.track.curve_points import CURVES, NO_RESULT, Point, rows_of
+from stages.track.frontier_figure import FRONTIER, frontier
 from stages.track.ledger import FILE, Row, gather
 
 PARAMS, EXPERIMENTS = Path("params.yaml"), Path("metrics") / FILE
@@ -116,7 +118,7 @@ def queue(dataset: str, changes: Sequence[str], at_most: int | None, dry: bool) 
 
 
 def draw(dataset: str, changes: Sequence[str]) -> None:
-    """Writes metrics/curve_DATASET.csv and docs/curve_DATASET.png, and says what is missing.
+    """Writes metrics/curve_DATASET.csv and the pictures under docs, and says what is missing.
 
     Raises:
         Fault: nothing has finished.
@@ -130,8 +132,12 @@ def draw(dataset: str, changes: Sequence[str]) -> None:
     if not raw:
         raise Fault(f"no experiment of the curve of {dataset} has finished; `python -m stages.track.curve queue` first")
     write_csv(EXPERIMENTS.with_name(f"curve_{dataset}.csv"), raw, COLUMNS)
-    with atomic(Path("docs") / f"curve_{dataset}.png") as temporary:
-        temporary.write_bytes(figure(raw))
+    pictures = {"curve": figure(raw)}
+    if any(row["series"] in FRONTIER for row in raw):
+        pictures["frontier"] = frontier(raw)
+    for name, content in pictures.items():
+        with atomic(Path("docs") / f"{name}_{dataset}.png") as temporary:
+            temporary.write_bytes(content)
     for point, seed in missing(chosen, dataset, rows, params):
         print(f"not there yet: {point.series}, {point.name}, seed {seed}")  # noqa: T201 - the command's output
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.style
@@ -34,7 +34,6 @@ POINTS = {  # series drawn point by point: label without the setting's name, col
 LEVELS = {  # series drawn as horizontal lines, one per setting: label as above, colour, dashes in turn
     "full": ("full, exact masks", "0.4", ("-",)),
     "few_masks": ("full, masks of ", "0.4", ((0, (1, 3)), (0, (4, 3)), (0, (9, 3)))),
-    "sizes_and_masks": ("sizes, and masks of ", "#0072b2", ((0, (1, 3)), (0, (4, 3)), (0, (9, 3)))),
     "pseudo_mask": ("pseudo masks from tags", "0.4", ("--",)),
     "tags": ("tags alone", "0.4", (":",)),
 }
@@ -52,14 +51,23 @@ def figure(rows: Sequence[Row]) -> bytes:
     Args:
         rows: series, setting, and as text size_error and scores, empty where unknown; see `stages.track.curve`.
     """
+    largest = max(error_of(row) or 0 for row in rows)
+    return drawn(rows, lambda axes, own, score: panel(axes, own, score, largest))
+
+
+def drawn(rows: Sequence[Row], draw: Callable[[Axes, Sequence[Row], str], None]) -> bytes:
+    """A PNG with a panel per score, each drawn by `draw` from the rows that have that score."""
     scores = [name for name in SCORES if any(row[name] for row in rows)]
     with matplotlib.style.context(["default", {"font.size": 11}]):
         canvas = Figure(INCHES, dpi=DPI, layout="constrained")
         canvas.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
         panels = canvas.subplots(1, len(scores), sharey=True, squeeze=False)[0]
-        largest = max(error_of(row) or 0 for row in rows)
         for axes, score in zip(panels, scores, strict=True):
-            panel(axes, [row for row in rows if row[score]], score, largest)
+            draw(axes, [row for row in rows if row[score]], score)
+            axes.set_title(SCORES[score])
+            axes.grid(color="0.9")
+            axes.set_axisbelow(True)
+            axes.spines[["top", "right"]].set_visible(False)
         handles = {
             label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
@@ -73,16 +81,12 @@ def figure(rows: Sequence[Row]) -> bytes:
 
 def panel(axes: Axes, rows: Sequence[Row], score: str, largest: float) -> None:
     """One score of all series."""
-    axes.set_title(SCORES[score])
     axes.set_xlabel("mean relative error of the sizes")
     ticks = [error for error in TICKS if error <= max(1.1 * largest, 0.64)]
     end = 1.04 * math.sqrt(max(largest, ticks[-1]))
     ticks = apart(ticks, SPACE * end)
     axes.set_xticks([math.sqrt(error) for error in ticks], [f"{100 * error:g} %" for error in ticks], fontsize=9.5)
     axes.set_xlim(-0.03 * end, end)
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
     for series, (label, colour, marker) in LINES.items():
         own = groups([row for row in rows if row["series"] in (series, EXACT.get(series))], score)
         if any(row["series"] == series for row in rows):
@@ -113,13 +117,13 @@ def named(label: str, setting: str) -> str:
 
 
 def groups(rows: Sequence[Row], score: str) -> dict[str, tuple[float, list[float]]]:
-    """Mean error, and the score of each seed, by setting; rows whose error is unknown are left out."""
+    """Place on the axis and score of each seed, by setting; rows whose error is unknown are left out."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         if error_of(row) is not None:
             found.setdefault(row["setting"], []).append(row)
     return {
-        setting: (statistics.fmean(error_of(row) for row in own), [float(row[score]) for row in own])
+        setting: (math.sqrt(statistics.fmean(error_of(row) for row in own)), [float(row[score]) for row in own])
         for setting, own in found.items()
     }
 
@@ -140,8 +144,8 @@ def level(axes: Axes, values: Sequence[float], label: str, colour: str, dashes: 
 def line(
     axes: Axes, own: Sequence[tuple[float, list[float]]], label: str, colour: str, marker: str, dashes: str
 ) -> None:
-    """Settings of a series: means with intervals, and the seeds as dots."""
-    across = [math.sqrt(error) for error, _ in own]
+    """Settings of a series, each a place and the values of its seeds: means with intervals, and the seeds as dots."""
+    across = [place for place, _ in own]
     size = 13 if marker == "*" else 7
     axes.plot(
         across,

@@ -10,10 +10,11 @@ What is compared, by series:
     alone         on exact sizes without what the others are told beside them
     full, pseudo_mask, tags   without size errors: exact masks, pseudo masks, tags alone
     few_masks     full supervision by the exact masks of a few images
-    sizes_and_masks   sizes of all images and the exact masks of a few, with as many steps
+    sizes_and_masks   exact sizes of all images and the exact masks of a few, with as many steps
+    alone_and_masks   the same as `alone`
 
-On `acdc_small`, all sizes but those of `alone` are turned into label maps by `seeds: nested_masks`: a slice's sizes do
-not say where its objects are.
+On `acdc_small`, all sizes but those of `alone` and `alone_and_masks` are turned into label maps by `seeds:
+nested_masks`: a slice's sizes do not say where its objects are.
 """
 
 from __future__ import annotations
@@ -73,10 +74,10 @@ def coarse(series: str, name: str, change: str) -> Point:
     return Point(series, name, "size_target", ("size_targets.corruption=quantised", f"size_targets.{change}"))
 
 
-def sizes_and_masks(dataset: str, count: int, epochs: int) -> Point:
+def with_masks(series: str, dataset: str, count: int, epochs: int) -> Point:
     """Exact sizes of all images and true masks of `count`; `epochs` is half of the recipe's, each twice as long."""
     changes = (f"methods.size_target.labelled={count}", f"recipes.{dataset}.segmenter.epochs={epochs}")
-    return Point("sizes_and_masks", f"{count} images", "size_target", changes)
+    return Point(series, f"{count} images", "size_target", changes)
 
 
 FEW = (10, 30, 100)  # images that somebody has drawn masks of
@@ -123,7 +124,8 @@ CURVES = {
         ),
         Point("alone", "0 %", "size_target"),
         *(Point("few_masks", f"{count} images", "full", (f"methods.full.images={count}",)) for count in FEW),
-        *(sizes_and_masks("acdc_small", count, 5) for count in FEW),
+        *(nested("acdc_small", with_masks("sizes_and_masks", "acdc_small", count, 5)) for count in FEW),
+        *(with_masks("alone_and_masks", "acdc_small", count, 5) for count in FEW),
         masks("16 %", 0.2),
         masks("64 %", 0.87),
         Point("pseudo_mask", "from tags", "pseudo_mask"),

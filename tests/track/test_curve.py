@@ -16,6 +16,7 @@ from stages.core.params import read_yaml
 from stages.track import curve, ledger
 from stages.track.curve_figure import LEVELS, LINES, POINTS, TICKS, apart, figure
 from stages.track.curve_points import CURVES, Point, essential, rows_of
+from stages.track.frontier_figure import FRONTIER, frontier
 from stages.track.intervals import half_interval
 
 PARAMS = {"size_targets": {"corruption": "relative_gaussian", "sigma": 0.0, "bins": "none"}, "seed": 0}
@@ -266,7 +267,24 @@ def test_the_same_rows_give_the_same_picture_whatever_the_settings_of_matplotlib
 
 
 def test_every_series_is_drawn():
-    assert {point.series for settings in CURVES.values() for point in settings} == {*LINES, *POINTS, *LEVELS}
+    series = {point.series for settings in CURVES.values() for point in settings}
+    assert series == {*LINES, *POINTS, *LEVELS, *FRONTIER}
+
+
+def test_a_frontier_is_drawn_where_there_are_few_masks():
+    """The same bytes for the same rows; the settings without masks begin the lines that have sizes."""
+    rows = [
+        {"series": point.series, "setting": point.name, "size_error": "0", "miou": f"{0.5 + number / 100:.2f}"}
+        | {"ia_miou": "0.4", "dice": ""}
+        for number, point in enumerate(CURVES["acdc_small"])
+        if point.series in (*FRONTIER, "full", "alone", "size_targets")
+    ]
+    picture = frontier(rows)
+    assert frontier(rows[::-1]) == picture
+    assert Image.open(io.BytesIO(picture)).width == 1200
+    for series in FRONTIER:
+        assert frontier([row for row in rows if row["series"] != series]) != picture
+    assert frontier([row for row in rows if row["series"] not in ("alone", "size_targets")]) != picture
 
 
 def test_ticks_whose_labels_would_touch_are_left_out():
