@@ -62,7 +62,10 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
             content = server.files.get(self.path, server.content)
             start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.ranges else 0
             if start and start >= len(content):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             self.send_response(206 if start else 200)
             if start:

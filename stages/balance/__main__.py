@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tqdm import tqdm
 
+from stages.balance.flattest import bound, flatness
 from stages.balance.pool import (
     CHOSEN_COLUMNS,
     HISTOGRAM_COLUMNS,
@@ -38,6 +39,10 @@ def main(stage: Stage) -> None:
     write_csv(stage.outs["balanced"], chosen_rows(counts, ids, chosen), CHOSEN_COLUMNS)
     histogram = histogram_rows(counts, chosen, dataset, instance_source(dataset))
     write_csv(stage.outs["balance"], histogram, HISTOGRAM_COLUMNS)
+    if params.images != "any":
+        cells = counts[:, list(dataset.foreground)].reshape(len(ids), -1)
+        told = flatness(cells[chosen].sum(0), cells.sum(0), bound(cells, chosen))
+        tqdm.write(f"balance: {params.images} images of {headline}: {told}")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,13 @@ class ImageWork:
     not_exhaustive: frozenset[int]
 
 
+class LeftOut(NamedTuple):
+    """Images of LVIS that are not read: of COCO's training set, and those that COCO's files lack."""
+
+    training: int
+    without_coco: int
+
+
 def compact(value: dict[str, Any]) -> Any:
     """A JSON object as it is kept: an annotation's numbers as arrays, which take a quarter of the memory of lists."""
     if not all(key in value for key in SEGMENTED):
@@ -98,8 +105,8 @@ def is_list_of(content: Any, key: str) -> bool:
     return isinstance(content, dict) and isinstance(content.get(key), list)
 
 
-def read_images(lvis_path: Source, coco_paths: Sequence[Source], with_train: bool) -> tuple[list[ImageWork], int]:
-    """The images that both LVIS and COCO annotate, sorted by name, and how many training images were left out.
+def read_images(lvis_path: Source, coco_paths: Sequence[Source], with_train: bool) -> tuple[list[ImageWork], LeftOut]:
+    """The images that both LVIS and COCO annotate, sorted by name, and how many others of LVIS there are.
 
     Args:
         lvis_path: lvis_v1_val.json, or any other LVIS file.
@@ -108,7 +115,7 @@ def read_images(lvis_path: Source, coco_paths: Sequence[Source], with_train: boo
 
     Raises:
         Fault: a file cannot be read or is of another kind; the two disagree about the size of an image; they have no
-            image in common.
+            image in common, or none of the training images that are wanted.
     """
     lvis = read_json(lvis_path)
     try:
@@ -120,7 +127,7 @@ def read_images(lvis_path: Source, coco_paths: Sequence[Source], with_train: boo
         if annotation.category_id in rows:
             lvis_objects[annotation.image_id].append((annotation, rows[annotation.category_id]))
     sizes, coco_objects = read_coco(coco_paths)
-    works, faults, left_out = [], [], 0
+    works, faults, training, lacked = [], [], 0, []
     for image in sorted(lvis["images"], key=lambda image: image["id"]):
         lacking = [key for key in ("neg_category_ids", "not_exhaustive_category_ids", "coco_url") if key not in image]
         if lacking:
@@ -128,10 +135,11 @@ def read_images(lvis_path: Source, coco_paths: Sequence[Source], with_train: boo
             continue
         leakage = TRAIN_FOLDER in image["coco_url"]
         if leakage and not with_train:
-            left_out += 1
+            training += 1
             continue
         size = sizes.get(image["id"])
         if size is None:
+            lacked.append(leakage)
             continue
         if size != (image["height"], image["width"]):
             faults.append(f"image {image['id']} is {image['height']} x {image['width']} in LVIS and {size} in COCO")
@@ -139,11 +147,17 @@ def read_images(lvis_path: Source, coco_paths: Sequence[Source], with_train: boo
         works.append(image_work(image, leakage, rows, lvis_objects[image["id"]], coco_objects[image["id"]]))
     if faults:
         raise combine("LVIS and COCO do not fit", faults)
+    files = ", ".join(map(str, coco_paths))
+    if any(lacked) and not any(work.leakage for work in works):
+        raise Fault(
+            f"--keep-train-images: none of the {sum(lacked)} images of {lvis_path} from COCO's training set is in "
+            f"{files}; give instances_train2017.json under --coco as well, or annotations_trainval2017.zip, which has "
+            f"it, or leave the option out"
+        )
     if not works:
-        files = ", ".join(map(str, coco_paths))
-        hint = f"; {left_out} are of COCO's training set and were left out (--keep-train-images)" if left_out else ""
+        hint = f"; {training} are of COCO's training set and were left out (--keep-train-images)" if training else ""
         raise Fault(f"no image of {lvis_path} is in {files}{hint}")
-    return works, left_out
+    return works, LeftOut(training, len(lacked))
 
 
 def read_coco(paths: Sequence[Source]) -> tuple[dict[int, tuple[int, int]], dict[int, list[tuple[Annotation, int]]]]:

@@ -140,6 +140,21 @@ def exchanged(rows: Rows, chosen: np.ndarray) -> np.ndarray:
     return chosen
 
 
+def flatness(histogram: np.ndarray, pool: np.ndarray, best: float) -> str:
+    """What a person reads of a choice: its effective cells, those of the pool, and the bound.
+
+    Args:
+        histogram: instances of the choice, a number per cell.
+        pool: those of all images.
+        best: what `bound` gives.
+    """
+    flat = effective_cells(histogram)
+    return (
+        f"effective cells {flat:.2f} of {pool.size}; the pool has {effective_cells(pool):.2f}, no choice of as "
+        f"many images more than {best:.2f} ({100 * (1 - flat / best):.2f} % away)"
+    )
+
+
 def bound(counts: np.ndarray, chosen: np.ndarray) -> float:
     """No other choice of as many rows has more `effective_cells` than this.
 

@@ -64,6 +64,11 @@ def united(codes: list[Code]) -> Code:
     return coco_mask.merge(codes)
 
 
+def shared(first: Code, second: Code) -> Code:
+    """The pixels of both."""
+    return coco_mask.merge([first, second], intersect=True)
+
+
 def pixels(code: Code) -> np.ndarray:
     """(H, W) bool."""
     return coco_mask.decode(code).view(bool)

@@ -5,29 +5,33 @@ What neither rules out nor settles becomes void, never background. In this order
  1. Roles. Each object of LVIS has the role of its category in `mapping`. A plain table is CORE where COCO's dining
     tables cover half of it, else VOID. A pot, vase, window box or flower arrangement is VOID where COCO has no potted
     plant in the image, and otherwise nothing: the class comes from COCO alone. A tablecloth that touches a table is
-    VOID. All other categories are background, as in PASCAL-B (arXiv 2309.14117, section 4).
+    VOID, and so is what it covers of the table. All other categories are background, as in PASCAL-B (arXiv 2309.14117,
+    section 4).
  2. One object under two names (IoU of at least 0.5): OUT wins over VOID and VOID over CORE, whoever says so, since the
-    name that VOC excludes is the more special one; two CORE names of one class are one object, of two classes VOID.
+    name that VOC excludes is the more special one; two CORE names of one class are one object, of two classes VOID. A
+    VOID name that OUT beats does not count any more.
  3. Objects of COCO, for the 20 classes. One that is the same object (IoU of at least 0.5) as one of LVIS is not painted
     twice. Another one becomes an instance if LVIS says nothing of its class in this image. It is VOID if LVIS does, or
     left objects of the class out (not exhaustive), or if it shares half of the smaller of the two with an object of
     LVIS of its class. Crowds are VOID. Where both are silent there is none: COCO is exhaustive for its 80 classes.
  4. A part (railcar, sail): VOID, but a railcar of which no train covers half is a train of its own.
- 5. Painting: VOID, then the instances by decreasing area, so that the smaller one keeps its pixels. What is left of
-    an instance with fewer than 10 pixels to see is void.
+ 5. Painting: the crowds, then the instances and the other VOID objects by decreasing area, so that the smaller one
+    keeps its pixels; of two with as many, VOID lies on top. Where the object is in doubt and not its class (a part, an
+    object of COCO that is VOID by step 3), it leaves the pixels that its class has already. What is left of an instance
+    with fewer than 10 pixels to see is void.
 
 The IoU of 0.5, the half and the 10 pixels are this project's choice; the paper gives none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stages.balance.annotations import ImageWork
 from stages.balance.mapping import CORE, ON_TABLE, OUT, PART, TABLE_LABEL, VOID_ROLE, WITH_COCO, WITHOUT_COCO
-from stages.balance.outlines import Code, area, covered, encode, ious, pixels, united
+from stages.balance.outlines import Code, area, covered, encode, ious, pixels, shared, united
 from stages.core.dataset import INSTANCE_VOID, VOID
 
 SAME = 0.5  # IoU from which two outlines are the same object
@@ -53,11 +57,11 @@ def paint(work: ImageWork) -> tuple[np.ndarray, np.ndarray]:
         ValueError: an outline is wrong; the message names every one.
     """
     lvis, coco, crowds = shapes(work)
-    named = with_roles(lvis, coco, crowds)
+    named = without_excluded(with_roles(lvis, coco, crowds))
     core, void = settled(named)
     core, more = with_coco(core, coco, named, work.unknown - work.not_exhaustive)
     core, parts = without_parts(core)
-    return painted(core, [*void, *more, *parts, *crowds], work.height, work.width)
+    return painted(core, [*void, *more, *parts], crowds, work.height, work.width)
 
 
 def shapes(work: ImageWork) -> tuple[list[Shape], list[Shape], list[Shape]]:
@@ -97,11 +101,26 @@ def with_roles(lvis: list[Shape], coco: list[Shape], crowds: list[Shape]) -> lis
         elif shape.rule == WITHOUT_COCO and shape.label in shown:
             continue
         elif shape.rule == ON_TABLE:
-            if not covered([shape.code], codes([*tables, *plain])).any():
+            cloths = on_tables(shape, [*tables, *plain])
+            if not cloths:
                 continue
+            result += cloths
             role = VOID_ROLE
         result.append(Shape(shape.label, role, shape.rule, shape.code, shape.area))
     return result
+
+
+def on_tables(cloth: Shape, tables: list[Shape]) -> list[Shape]:
+    """What a cloth covers of each table that it touches: no more pixels than the table has, so it lies on top."""
+    found = [shared(cloth.code, table.code) for table in tables]
+    return [replace(cloth, role=VOID_ROLE, code=code, area=area(code)) for code in found if area(code)]
+
+
+def without_excluded(named: list[Shape]) -> list[Shape]:
+    """Step 2 among the names that are no CORE: the objects of LVIS without the VOID ones that are OUT as well."""
+    out = (ious(codes(named), rivals(named, OUT)) >= SAME).any(1)
+    return [shape for shape, is_out in zip(named, out, strict=True)
+            if not is_out or shape.role != VOID_ROLE or shape.rule]  # fmt: skip
 
 
 def is_covered(shape: Shape, others: list[Shape]) -> bool:
@@ -127,7 +146,7 @@ def settled(named: list[Shape]) -> tuple[list[Shape], list[Shape]]:
     contradicted = (same & (labels[:, None] != labels)).any(1)
     again = np.tril(same & (labels[:, None] == labels), -1)[:, ~beaten].any(1)  # the same as a larger one
     kept = [shape for shape, *lost in zip(core, beaten, contradicted, again, strict=True) if not any(lost)]
-    return kept, void + [core[index] for index in np.flatnonzero(contradicted & ~beaten)]
+    return kept, void + [replace(core[index], role=VOID_ROLE) for index in np.flatnonzero(contradicted & ~beaten)]
 
 
 def with_coco(
@@ -148,13 +167,15 @@ def with_coco(
     whole = [shape for shape in core if shape.rule != PART]
     over_coco, over_lvis = covered(outline, codes(whole)), covered(codes(whole), outline).T
     own = np.array([[shape.label == other.label for other in whole] for shape in coco], bool).reshape(over_coco.shape)
-    shared = (own & (np.maximum(over_coco, over_lvis) >= HALF)).any(1)
+    common = (own & (np.maximum(over_coco, over_lvis) >= HALF)).any(1)
     instances, void = list(core), []
     for index, shape in enumerate(coco):
         if out[index] or (matched[index] and not doubtful[index]):
             continue
-        is_open = shape.label in open_labels and not doubtful[index] and not shared[index]
-        (instances if is_open else void).append(shape)
+        if shape.label in open_labels and not doubtful[index] and not common[index]:
+            instances.append(shape)
+        else:
+            void.append(replace(shape, role=VOID_ROLE) if doubtful[index] else shape)
     return instances, void
 
 
@@ -167,21 +188,25 @@ def without_parts(core: list[Shape]) -> tuple[list[Shape], list[Shape]]:
     return whole + alone, [part for part, lies in zip(parts, inside, strict=True) if lies]
 
 
-def painted(instances: list[Shape], void: list[Shape], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Step 5: the two maps."""
+def painted(
+    instances: list[Shape], void: list[Shape], crowds: list[Shape], height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Step 5: the two maps. A part, and in `void` a shape whose role is not VOID, is surely of its class."""
     mask, ids = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16)
-    if void:
-        region = pixels(united(codes(void)))
-        mask[region], ids[region] = VOID, INSTANCE_VOID
-    ordered = sorted(instances, key=lambda shape: -shape.area)
-    for number, shape in enumerate(ordered, 1):
+    numbered = list(enumerate(sorted(instances, key=lambda shape: -shape.area), 1))
+    doubtful = [(INSTANCE_VOID, shape) for shape in void]
+    ordered = sorted(numbered + doubtful, key=lambda item: (-item[1].area, item[0]))
+    for number, shape in [(INSTANCE_VOID, shape) for shape in crowds] + ordered:
         region = pixels(shape.code)
-        mask[region], ids[region] = shape.label, number
-    visible = np.bincount(ids.ravel(), minlength=INSTANCE_VOID + 1)[: len(ordered) + 1]
+        is_void = number == INSTANCE_VOID
+        if is_void and (shape.role != VOID_ROLE or shape.rule == PART):
+            region &= mask != shape.label
+        mask[region], ids[region] = VOID if is_void else shape.label, number
+    visible = np.bincount(ids.ravel(), minlength=INSTANCE_VOID + 1)[: len(numbered) + 1]
     kept = visible >= FEWEST_PIXELS
     kept[0] = False
     meaning = np.full(INSTANCE_VOID + 1, INSTANCE_VOID, np.uint16)
-    meaning[: len(ordered) + 1][kept] = np.arange(1, kept.sum() + 1)
+    meaning[: len(numbered) + 1][kept] = np.arange(1, kept.sum() + 1)
     meaning[0] = 0
     ids = meaning[ids]
     mask[ids == INSTANCE_VOID] = VOID

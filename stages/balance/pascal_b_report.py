@@ -11,8 +11,8 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages.balance.annotations import ImageWork
-from stages.balance.flattest import effective_cells
+from stages.balance.annotations import ImageWork, LeftOut
+from stages.balance.flattest import effective_cells, flatness
 from stages.balance.mapping import CLASSES, TABLE
 from stages.core.files import csv_text
 from stages.core.metrics.sizes import SIZES
@@ -73,7 +73,7 @@ class Result:
     works: the images of the pool, by name.
     counts: (images, 21, 3) instances by class and size.
     chosen: (images,) bool.
-    left_out: images of COCO's training set that are not in the pool.
+    left_out: images of LVIS that are not in the pool.
     bound: effective cells that no choice exceeds.
     checksum: sha256 of list.txt.
     sources: the JSON files.
@@ -83,7 +83,7 @@ class Result:
     works: list[ImageWork]
     counts: np.ndarray
     chosen: np.ndarray
-    left_out: int
+    left_out: LeftOut
     bound: float
     seed: int
     checksum: str
@@ -125,16 +125,18 @@ def pool_table(result: Result) -> str:
 
 def summary(result: Result) -> str:
     """The numbers, as lines of a list."""
-    flat, pool = effective_cells(result.histogram), result.counts.sum(0)
+    pool = result.counts.sum(0)
+    beside = "VOC val's histogram is not drawn beside it; that is done by --beside data/voc12/dataset.zip of `prepare`"
+    if result.beside is not None:
+        beside = f"{result.beside_name} has {effective_cells(result.beside):.2f} effective cells"
     lines = [
         f"{result.chosen.sum()} images with {result.histogram.sum()} instances, of {result.counts.any((1, 2)).sum()} "
-        f"images with {pool.sum()}; {result.left_out} images of COCO's training set left out",
-        f"effective cells {flat:.2f} of {pool[1:].size}; the pool has {effective_cells(pool):.2f}, no choice of as "
-        f"many images more than {result.bound:.2f} ({100 * (1 - flat / result.bound):.2f} % away)",
+        f"images with {pool.sum()}; {result.left_out.training} images of COCO's training set left out",
+        f"{result.left_out.without_coco} images of LVIS are in no file of COCO that was given, and left out",
+        flatness(result.histogram[1:], pool[1:], result.bound),
+        beside,
         f"seed {result.seed}; sha256 of list.txt {result.checksum}",
     ]
-    if result.beside is not None:
-        lines.insert(2, f"{result.beside_name} has {effective_cells(result.beside):.2f} effective cells")
     return "".join(f"- {line}\n" for line in lines)
 
 

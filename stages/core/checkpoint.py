@@ -41,7 +41,7 @@ def acquire(folder: Path, name: str) -> AcquireReturnProxy:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        sys.stderr.write(f"sizewise {name}: another process runs the same training; waiting for its result\n")
+        sys.stderr.write(f"sizewise {name}: another process does the same work of this stage; waiting for its result\n")
     folder.mkdir(parents=True, exist_ok=True)
     sign = folder / f"{WAITS}{os.getpid()}"
     sign.touch()  # whoever trains leaves its checkpoint for us

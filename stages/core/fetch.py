@@ -174,6 +174,7 @@ def transfer(url: str, part: Path, timeout: float, size: int | None = None) -> N
     try:
         with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
             if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+                check_length(answer.headers.get("Content-Range", ""), size)
                 return  # nothing is left to fetch: the checksum tells whether the part is the file
             if not answer.ok:
                 reason = f"the server answered {answer.status_code} {answer.reason}"
@@ -193,6 +194,21 @@ def transfer(url: str, part: Path, timeout: float, size: int | None = None) -> N
         raise UnreachableError(plain(error), final=True) from None
     if total is not None and part.stat().st_size < total:
         raise UnreachableError(f"the connection ended after {part.stat().st_size} of {total} bytes")
+
+
+def check_length(header: str, size: int | None) -> None:
+    """Refuses an address whose file ends before the part does and is not the one that is wanted.
+
+    Args:
+        header: Content-Range of an answer 416, `bytes */LENGTH`; a server may leave it out.
+        size: the file's bytes, where they are known.
+
+    Raises:
+        UnreachableError: the length is another one.
+    """
+    length = header.removeprefix("bytes */")
+    if size is not None and length.isdecimal() and int(length) != size:
+        raise UnreachableError(f"it offers a file of {length} bytes instead of {size}", final=True)
 
 
 def check_space(part: Path, more: int) -> None:

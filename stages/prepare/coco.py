@@ -16,6 +16,10 @@ from stages.prepare.layout import Entry, Index, Layout
 from stages.prepare.splits import check_splits, join_splits
 
 BACKGROUND = "background"
+OFFICIAL = {  # images of COCO 2014 for each value of `ids`
+    "instances_train2014.json": {"all": 82783, "annotated": 82081},
+    "instances_val2014.json": {"all": 40504, "annotated": 40137},
+}
 
 
 def read_coco(index: Index, data: Params, faults: list[str]) -> Layout:
@@ -36,7 +40,7 @@ def read_coco(index: Index, data: Params, faults: list[str]) -> Layout:
     members: dict[str, list[str]] = {}
     entries: dict[str, Entry] = {}
     tags: dict[str, list[int]] = {}
-    left_out = []
+    left_out, notes = [], []
     for split, name in data.annotations.items():
         found = read_instances(index, name, faults)
         titles = (BACKGROUND, *(found.categories[key] for key in sorted(found.categories)))
@@ -50,6 +54,7 @@ def read_coco(index: Index, data: Params, faults: list[str]) -> Layout:
         kept = kept_images(found, data.ids)
         left_out.append(f"{len(found.images) - len(kept)} {split}")
         members[split] = sorted(kept)
+        notes += unofficial(name, data.ids, len(kept))
         for image_id in members[split]:
             key = kept[image_id]
             file = index.files.get(f"{data.images[split]}/{found.images[key].file_name}")
@@ -67,9 +72,10 @@ def read_coco(index: Index, data: Params, faults: list[str]) -> Layout:
         faults += twice(found, kept, name)
     faults += check_splits(members, data.headline, dict(data.annotations))
     ordered = [entries[image_id] for image_id in join_splits(members) if image_id in entries]
-    note = f"images without objects are left out: {', '.join(left_out)}" if data.ids == "annotated" else ""
+    if data.ids == "annotated":
+        notes.insert(0, f"images without objects are left out: {', '.join(left_out)}")
     chosen = tags if data.tags == "annotations" else None
-    return Layout(classes, True, ordered, True, chosen, data.untrained, notes=(note,) if note else ())
+    return Layout(classes, True, ordered, True, chosen, data.untrained, notes=tuple(notes))
 
 
 def check_classes(classes: tuple[str, ...], name: str) -> None:
@@ -91,6 +97,14 @@ def kept_images(found: Instances, ids: str) -> dict[str, int]:
         if ids == "all" or key in found.annotations:
             kept.setdefault(PurePosixPath(image.file_name).stem, key)
     return kept
+
+
+def unofficial(name: str, ids: str, images: int) -> list[str]:
+    """A warning where a file is called as one of COCO 2014 and gives another number of images."""
+    expected = OFFICIAL.get(PurePosixPath(name).name, {}).get(ids, images)
+    if images == expected:
+        return []
+    return [f"{name} gives {images} images (ids: {ids}), COCO's file of this name {expected}; is it another file?"]
 
 
 def twice(found: Instances, kept: dict[str, int], name: str) -> list[str]:

@@ -126,6 +126,49 @@ def test_out_wins_over_void_and_void_over_core():
     expect(drawn([("pickup.n.01", BIG)], [("car", BIG)]), ("void", 0, BIG))
     expect(drawn([("cruiser.n.01", BIG), ("car.n.01", BIG)]), ("void", 0, BIG))
     expect(drawn([("bench.n.01", BIG)], [("chair", FAR)]), ("chair", 1, FAR))
+    expect(drawn([("truck.n.01", BIG), ("pickup.n.01", BIG)]))
+    expect(drawn([("truck.n.01", BIG), ("pickup.n.01", BIG)], [("car", BIG)]))
+    expect(drawn([("truck.n.01", FAR), ("pickup.n.01", BIG)]), ("void", 0, BIG))
+
+
+def test_what_is_out_makes_nothing_doubtful():
+    """20 x 20 pixels moved by 4 columns each: IoU 2/3 with the next one, 3/7 with the one after it."""
+    truck, pickup, car = ((2, left, 22, left + 20) for left in (2, 6, 10))
+    expect(drawn([("truck.n.01", truck), ("pickup.n.01", pickup), ("car.n.01", car)]), ("car", 1, car))
+    expect(drawn([("truck.n.01", truck), ("pickup.n.01", pickup)], [("car", car)]), ("car", 1, car))
+
+
+@pytest.mark.parametrize(
+    ("lvis", "coco", "known", "not_exhaustive"),
+    [
+        ([("raft.n.01", SMALL)], [], [], []),
+        ([("table.n.02", SMALL)], [], [], []),
+        ([("vase.n.01", SMALL)], [], [], []),
+        ([("cat.n.01", SMALL), ("dog.n.01", SMALL)], [], [], []),
+        ([("person.n.01", FAR)], [("person", SMALL)], ["person"], []),
+        ([("person.n.01", FAR)], [("person", SMALL)], [], ["person"]),
+        ([("person.n.01", FAR), ("pickup.n.01", SMALL)], [("car", SMALL)], [], []),
+    ],
+)
+def test_a_doubtful_object_is_void_on_a_larger_one_too(lvis, coco, known, not_exhaustive):
+    maps = drawn([("sofa.n.01", BIG), *lvis], coco, known=known, not_exhaustive=not_exhaustive)
+    person = [("person", 2, FAR)] if ("person.n.01", FAR) in lvis else []
+    expect(maps, ("sofa", 1, BIG), ("void", 0, SMALL), *person)
+
+
+def test_of_two_with_as_many_pixels_the_doubtful_one_lies_on_top():
+    turned = (11, 2, 21, 42 - 2)  # 10 x 38 pixels
+    upright = (1, 2, 39, 12)  # 38 x 10
+    expect(drawn([("sofa.n.01", turned), ("raft.n.01", upright)]), ("sofa", 1, turned), ("void", 0, upright))
+
+
+def test_a_doubtful_object_of_a_class_that_is_not_in_doubt_leaves_the_pixels_of_its_class():
+    over = (8, 8, 14, 30)
+    lvis = [("person.n.01", BIG), ("sofa.n.01", (0, 24, 24, 40))]
+    maps = drawn(lvis, [("person", over)], known=["person"])
+    expect(maps, ("void", 0, over), ("sofa", 2, lvis[1][1]), ("void", 0, over), ("person", 1, BIG))
+    maps = drawn([("car.n.01", BIG), ("pickup.n.01", over)])  # whether this is a car is in doubt
+    expect(maps, ("car", 1, BIG), ("void", 0, over))
 
 
 def test_crowds_are_void_below_the_objects():
@@ -147,8 +190,15 @@ def test_a_tablecloth_is_void_where_it_touches_a_table_and_background_elsewhere(
     cloth = (18, 2, 30, 22)
     expect(drawn([("tablecloth.n.01", cloth)]))
     expect(drawn([("tablecloth.n.01", FAR), ("dining_table.n.01", BIG)]), ("diningtable", 1, BIG))
-    expect(drawn([("tablecloth.n.01", cloth), ("dining_table.n.01", BIG)]), ("void", 0, cloth), ("diningtable", 1, BIG))
-    expect(drawn([("tablecloth.n.01", BIG)], [("diningtable", BIG)]), ("diningtable", 1, BIG))
+    expect(drawn([("tablecloth.n.01", cloth), ("coffee_table.n.01", BIG)]))
+    expect(drawn([("tablecloth.n.01", cloth), ("dining_table.n.01", BIG)]), ("diningtable", 1, BIG), ("void", 0, cloth))
+    expect(drawn([("tablecloth.n.01", BIG)], [("diningtable", BIG)]), ("void", 0, BIG))
+    large, person = (4, 0, 36, 40), (24, 4, 36, 36)  # larger than the table, and smaller than what stands on it
+    maps = drawn([("tablecloth.n.01", large), ("dining_table.n.01", BIG), ("person.n.01", person)])
+    expect(maps, ("diningtable", 1, BIG), ("void", 0, large), ("person", 2, person))
+    bottle = ("bottle", 2, SMALL)
+    maps = drawn([("tablecloth.n.01", large), ("dining_table.n.01", BIG), ("bottle.n.01", SMALL)])
+    expect(maps, ("diningtable", 1, BIG), ("void", 0, large), bottle)
 
 
 def test_potted_plants_come_from_coco_alone():
@@ -170,6 +220,8 @@ def test_railcars_are_a_train_where_there_is_none():
 
 def test_a_sail_is_void_outside_its_boat_and_does_not_make_the_boat_doubtful():
     expect(drawn([("sail.n.01", (0, 2, 20, 22)), ("boat.n.01", BIG)]), ("void", 0, (0, 2, 20, 22)), ("boat", 1, BIG))
+    expect(drawn([("sail.n.01", SMALL), ("boat.n.01", BIG)]), ("boat", 1, BIG))
+    expect(drawn([("sail.n.01", SMALL), ("sofa.n.01", BIG)]), ("sofa", 1, BIG), ("void", 0, SMALL))
 
 
 def test_the_polygons_of_an_object_are_united_and_thin_ones_are_nothing():

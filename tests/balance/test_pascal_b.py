@@ -57,7 +57,13 @@ def test_the_folder_and_its_score(files: Files, tmp_path: Path, capsys: pytest.C
     assert len(names) == 12
     checksum = hashlib.sha256((out / "list.txt").read_bytes()).hexdigest()
     assert checksum in (out / "NOTE.md").read_text()
-    assert checksum in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert checksum in told
+    for text in (told, (out / "NOTE.md").read_text()):
+        assert "0 images of COCO's training set left out" in text
+        assert "0 images of LVIS are in no file of COCO that was given" in text
+        assert "- effective cells " in text
+        assert "VOC val's histogram is not drawn beside it; that is done by --beside data/voc12/dataset.zip" in text
     for folder in ("masks", "instances"):
         assert sorted(path.stem for path in (out / folder).iterdir()) == names
     rows = read_csv(out / "pool.csv")
@@ -118,7 +124,9 @@ def test_the_histogram_beside_vocs(files: Files, tmp_path: Path, capsys: pytest.
     write_voc(voc, CLASSES)
     options = [*files.write(), "--images", "9"]
     main([*options, "--out", str(tmp_path / "a"), "--beside", str(voc)])
-    assert "voc12 val has 2.00 effective cells" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "voc12 val has 2.00 effective cells" in told
+    assert "not drawn" not in told + (tmp_path / "a/NOTE.md").read_text()
     rows = {(row["class"], row["size"]): int(row["voc12 val"]) for row in read_csv(tmp_path / "a/histogram.csv")}
     assert {cell: count for cell, count in rows.items() if count} == {("dog", "small"): 1, ("dog", "medium"): 1}
     main([*options, "--out", str(tmp_path / "b")])
@@ -131,7 +139,7 @@ def test_the_histogram_beside_vocs(files: Files, tmp_path: Path, capsys: pytest.
         assert words in capsys.readouterr().err
 
 
-def test_training_images_are_left_out_or_marked(tmp_path: Path) -> None:
+def test_training_images_are_left_out_or_marked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     files = Files(tmp_path)
     for number, split in ((1, "val2017"), (2, "train2017"), (3, "val2017")):
         files.image(number, split, coco=number < 3)
@@ -142,6 +150,25 @@ def test_training_images_are_left_out_or_marked(tmp_path: Path) -> None:
     main([*arguments, "--out", str(tmp_path / "c"), "--images", "2", "--keep-train-images"])
     marks = {row["id"]: row["leakage"] for row in read_csv(tmp_path / "c/pool.csv")}
     assert marks == {"000000000001": "0", "000000000002": "1"}  # 3 is not in COCO's file
+    for folder, left_out in (("b", 1), ("c", 0)):
+        text = (tmp_path / folder / "NOTE.md").read_text()
+        assert f"{left_out} images of COCO's training set left out" in text
+        assert "1 images of LVIS are in no file of COCO that was given, and left out" in text
+    assert capsys.readouterr().out.count("1 images of LVIS are in no file of COCO") == 2
+
+
+def test_training_images_without_their_file_of_coco_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    files = Files(tmp_path)
+    for number, split in ((1, "val2017"), (2, "train2017"), (3, "train2017")):
+        files.image(number, split, coco=number < 2)
+        files.add_lvis(number, "dog.n.01", 10, 10, 30, 30)
+    arguments = [*files.write(), "--images", "1"]
+    assert refused([*arguments, "--out", str(tmp_path / "b"), "--keep-train-images"])
+    message = capsys.readouterr().err
+    assert "--keep-train-images: none of the 2 images" in message
+    assert "give instances_train2017.json" in message
+    main([*arguments, "--out", str(tmp_path / "c")])
+    assert "2 images of COCO's training set left out" in capsys.readouterr().out
 
 
 def test_what_lvis_leaves_open(tmp_path: Path) -> None:
@@ -154,7 +181,7 @@ def test_what_lvis_leaves_open(tmp_path: Path) -> None:
     files.add_coco(2, "truck", 0, 0, 9, 9)
     files.write()
     (first, second), left_out = read_images(files.lvis_path, [files.coco_path], False)
-    assert left_out == 0
+    assert left_out == (0, 0)
     assert {CLASSES[label] for label in set(range(1, 21)) - first.unknown} == {"car", "person"}
     assert {CLASSES[label] for label in first.not_exhaustive} == {"chair"}
     assert second.unknown == set(range(1, 21))  # that there is no race car says nothing of cars

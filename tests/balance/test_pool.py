@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from stages.balance.__main__ import main
+from stages.balance.flattest import effective_cells
 from stages.balance.pool import pool_counts
 from stages.core.dataset import Dataset, DatasetInfo, ImageRecord, write_header
 from stages.core.faults import Fault
@@ -133,14 +135,26 @@ def test_a_pool_without_instances_is_refused(tmp_path: Path) -> None:
         run_room(tmp_path)
 
 
-def test_a_number_of_images_is_kept_and_the_cells_are_level(tmp_path: Path) -> None:
+def test_a_number_of_images_is_kept_and_the_cells_are_level(tmp_path: Path, capsys) -> None:
     dataset = write_dataset(tmp_path / "dataset.zip")
     chosen, histogram = run_room(tmp_path, images=20)
     assert len(chosen) == 20
     cells = [int(row["instances"]) for row in histogram]
     assert max(cells) <= min(cells) + 3
+    [flat, best] = re.findall(r"effective cells ([0-9.]+) of 6; .* more than ([0-9.]+) ", capsys.readouterr().out)[0]
+    assert float(flat) == round(effective_cells(np.array(cells)), 2)
+    assert float(flat) <= float(best) <= 6
     with pytest.raises(Fault, match="46 images cannot be chosen: 45 images"):
         run_room(tmp_path, images=len(dataset.ids("val")) + 1)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_how_flat_a_choice_is_counts_every_class_that_is_balanced(tmp_path: Path, capsys, background: bool) -> None:
+    write_dataset(tmp_path / "dataset.zip", background=background, instances=False)
+    run_room(tmp_path, images=10)
+    assert f" of {6 if background else 9}; the pool has " in capsys.readouterr().out
+    run_room(tmp_path)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_data_set_of_coco_is_balanced_by_its_drawn_instances(tmp_path, monkeypatch):

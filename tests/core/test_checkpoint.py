@@ -78,4 +78,4 @@ def test_the_second_of_two_equal_trainings_waits_for_the_result_of_the_first(
     thread.join(20)
     assert seen == ["last epoch"]
     assert not path.parent.exists()
-    assert "another process runs the same training; waiting" in capsys.readouterr().err
+    assert "another process does the same work of this stage; waiting" in capsys.readouterr().err

@@ -37,6 +37,35 @@ def test_a_part_that_is_longer_than_the_file_is_begun_anew(server, target):
     assert server.asked == [None]
 
 
+def test_an_address_whose_file_is_shorter_than_the_part_is_wrong_and_the_part_is_kept(server, target):
+    server.files = {"/file.bin": b"an error page"}
+    target.parent.mkdir()
+    part_of(target).write_bytes(server.content[:500_000])
+    with pytest.raises(Fault, match="it offers a file of 13 bytes instead of 1024000"):
+        fetch(server.url, target, server.checksum, size=len(server.content))
+    assert part_of(target).read_bytes() == server.content[:500_000]
+    fetch(server.url, target, server.checksum, mirrors=[server.at("/mirror.bin")], size=len(server.content))
+    assert target.read_bytes() == server.content
+    assert server.paths == ["/file.bin", "/file.bin", "/mirror.bin"]
+    assert set(server.asked) == {"bytes=500000-"}
+
+
+@pytest.mark.parametrize("size", [None, 1024000])
+def test_a_whole_part_is_the_file_though_the_server_does_not_tell_its_length(server, target, size):
+    server.codes = [416]  # without Content-Range
+    target.parent.mkdir()
+    part_of(target).write_bytes(server.content)
+    assert fetch(server.url, target, server.checksum, size=size).read_bytes() == server.content
+    assert len(server.asked) == 1
+
+
+def test_a_wrong_part_of_the_right_length_is_fetched_anew(server, target):
+    target.parent.mkdir()
+    part_of(target).write_bytes(bytes(len(server.content)))
+    fetch(server.url, target, server.checksum, size=len(server.content))
+    assert server.asked == [f"bytes={len(server.content)}-", None]
+
+
 def test_a_disk_that_is_too_small_is_told_before_the_first_byte(server, target, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=700_000))
     with pytest.raises(Fault, match=r"has 0\.00 GB free, but file\.bin needs 0\.00 GB more; .*SIZEWISE_DOWNLOADS"):

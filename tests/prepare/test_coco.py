@@ -57,6 +57,27 @@ def test_ids_all_keeps_images_without_objects(tmp_path, trees, coco_params, prep
     assert "mine: images without objects are left out: 1 train, 0 val" in prepared.notes
 
 
+@pytest.mark.parametrize(("ids", "official", "images"), [("annotated", 82081, 2), ("all", 82783, 3)])
+def test_another_number_of_images_than_cocos_is_told(
+    tmp_path, trees, coco_params, prepared, monkeypatch, ids, official, images
+):
+    source = coco_files.write(tmp_path / "coco", trees)
+    names = {split: f"annotations/instances_{split}2014.json" for split in trees}
+    for split, name in names.items():
+        (source / f"annotations/{split}.json").rename(source / name)
+    data = coco_params(ids=ids, annotations=names, untrained=[])
+    prepared(source, data)
+    note = f"mine: {names['train']} gives {images} images (ids: {ids}), COCO's file of this name {official}"
+    assert sum(one.startswith(note) for one in prepared.notes) == 1
+    assert sum("COCO's file of this name" in one for one in prepared.notes) == 2  # val as well
+    monkeypatch.setattr(
+        "stages.prepare.coco.OFFICIAL",
+        {"instances_train2014.json": {ids: images}, "instances_val2014.json": {ids: 1}},
+    )
+    prepared(source, data)
+    assert not any("COCO's file of this name" in one for one in prepared.notes)
+
+
 def test_tags_of_annotations_hold_crowds_and_covered_objects(tmp_path, trees, coco_params, prepared):
     source = coco_files.write(tmp_path / "coco", trees)
     dataset = prepared(source, coco_params(tags="annotations", untrained=[]))
