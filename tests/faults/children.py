@@ -23,7 +23,7 @@ class Ended:
 
     code: its exit code, or minus the signal that ended it.
     text: the Fault's message or the traceback; else all that it printed.
-    peak: megabytes of memory that it used beyond its parent's.
+    peak: megabytes of memory that it took, without the pages of libraries.
     """
 
     code: int
@@ -50,14 +50,27 @@ def in_child(work: Callable[[], object], seconds: int, gigabytes: float = 6) -> 
     sys.stdout.flush()
     sys.stderr.flush()
     with tempfile.TemporaryDirectory() as folder:
-        said = Path(folder) / "said"
-        before = pages("Rss")
+        said, held = Path(folder) / "said", Path(folder) / "held"
         child = os.fork()
         if child == 0:
-            os._exit(attempt(work, seconds, gigabytes, said))
+            os._exit(weighed(lambda: attempt(work, seconds, gigabytes, said), held))
         _, status, usage = os.wait4(child, 0)
         text = said.read_text(errors="replace") if said.exists() else ""
+        before = sum(map(int, held.read_text().split())) if held.exists() else 0
     return Ended(os.waitstatus_to_exitcode(status), text, max(0.0, (usage.ru_maxrss - before) / 1024))
+
+
+def weighed(work: Callable[[], int], held: Path) -> int:
+    """Does `work`; writes the kilobytes that are none of it: what was there before, and libraries that it has used.
+
+    A forked process begins without the pages of its parent's files, and loads those that it reads once more.
+    """
+    files = pages("File")
+    held.write_text(str(pages("Rss")))
+    code = work()
+    with held.open("a") as file:
+        file.write(f" {pages('File') - files}")
+    return code
 
 
 def attempt(work: Callable[[], object], seconds: int, gigabytes: float, said: Path) -> int:
@@ -90,7 +103,7 @@ def attempt(work: Callable[[], object], seconds: int, gigabytes: float, said: Pa
 
 
 def pages(what: str) -> int:
-    """`Rss` (resident) or `Size` (address space) of this process in kilobytes."""
-    key = {"Rss": "VmRSS", "Size": "VmSize"}[what]
+    """`Rss` (resident), `File` (resident, of files) or `Size` (address space) of this process in kilobytes."""
+    key = {"Rss": "VmRSS", "File": "RssFile", "Size": "VmSize"}[what]
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(key)).split()[1])

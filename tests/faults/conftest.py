@@ -17,9 +17,24 @@ def whole(request) -> bool:
     return request.config.getoption("--whole")
 
 
+ENDED = pytest.StashKey[bool]()  # whether a test came to its end, whatever its trials lost
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Notes it for `count`: a test that was stopped, skipped or wrong in itself has not tried all."""
+    report = yield
+    if call.when == "call":
+        item.stash[ENDED] = report.passed
+    return report
+
+
 @pytest.fixture
-def count(whole) -> Iterator[Callable[[str], Tally]]:
-    """Makes the tally of a kind of fault; when the test ends, the whole campaign's is saved and every loss reported."""
+def count(request, whole) -> Iterator[Callable[[str], Tally]]:
+    """Makes the tally of a kind of fault; after a test's end every loss is reported, with --whole all are saved first.
+
+    Where the test itself failed or was stopped, the rows of counts.csv stay as they were.
+    """
     tallies: list[Tally] = []
 
     def make(fault: str) -> Tally:
@@ -27,12 +42,13 @@ def count(whole) -> Iterator[Callable[[str], Tally]]:
         return tallies[-1]
 
     yield make
-    for tally in tallies:
-        assert tally.tried, f"nothing was tried: {tally.fault}"
-        if whole:
+    ended = request.node.stash.get(ENDED, False)
+    if whole and ended:
+        for tally in filter(lambda tally: tally.tried, tallies):
             save(tally)
-    losses = [f"{tally.fault}: {loss}" for tally in tallies for loss in tally.losses]
-    assert not losses, "\n".join(losses)
+    faults = [f"nothing was tried: {tally.fault}" for tally in tallies if ended and not tally.tried]
+    faults += [f"{tally.fault}: {loss}" for tally in tallies for loss in tally.losses]
+    assert not faults, "\n".join(faults)
 
 
 @pytest.fixture(scope="session")

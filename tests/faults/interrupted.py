@@ -29,6 +29,7 @@ FOLDERS = ("data", "models", "metrics")  # where outs are
 GONE = 120  # seconds until all processes of a disturbed run must have ended, on a busy machine
 SETTLED = 1.5  # seconds after which nothing writes an out any more
 STARTS = re.compile(r"Running stage '(\w+)'")
+WORKED = re.compile(r"^=== .*: exit code 0, ([\d.]+) s", re.MULTILINE)  # in a stage's log
 WORKER = "multiprocessing.spawn import spawn_main"  # in the command line of a pool's worker process
 
 
@@ -40,6 +41,7 @@ class Repro:
 
     def __init__(self, repository: Repository, stage: str) -> None:
         self.folder = repository.folder
+        self._log, self._entries = log_of(repository, stage), entries(log_of(repository, stage))
         self.process = repository.start("dvc", "repro", stage)
         self.started: dict[str, float] = {}
         self._lines: list[str] = []
@@ -67,6 +69,10 @@ class Repro:
     def ended(self) -> bool:
         """Whether DVC has ended."""
         return self.process.poll() is not None
+
+    def works(self) -> bool:
+        """Whether the process of the stage that was asked for has loaded its modules and begun its work."""
+        return entries(self._log) > self._entries
 
     def wait_for(self, happened: Callable[[], object]) -> bool:
         """Until something has happened in the run; False where the run has ended without it."""
@@ -130,6 +136,16 @@ def member(pid: int, session: int) -> psutil.Process | None:
         return process if os.getsid(pid) == session and process.status() != psutil.STATUS_ZOMBIE else None
     except (ProcessLookupError, psutil.NoSuchProcess):
         return None
+
+
+def log_of(repository: Repository, stage: str) -> Path:
+    """Where a stage says when it begins and ends."""
+    return repository.folder / ".scratch/logs" / f"{stage}.log"
+
+
+def entries(log: Path) -> int:
+    """How often a stage has begun its work."""
+    return log.read_text(encoding="utf-8").count(": started by ") if log.exists() else 0
 
 
 def kill_dvc(repro: Repro) -> None:
@@ -198,7 +214,7 @@ def finish(repository: Repository, stage: str) -> str:
 
 def mend_record(repository: Repository, output: str) -> bool:
     """Does what README.md says where DVC was killed while it wrote a record of its own; whether one was named."""
-    refused = any(word in output for word in ("corrupted", "validation failed", "dvc.lock has lost"))
+    refused = any(word in output for word in ("corrupted", "is invalid", "validation failed", "dvc.lock has lost"))
     if refused and ".dvc/tmp/rwlock" in output:
         (repository.folder / ".dvc/tmp/rwlock").unlink()
     elif refused and "dvc.lock" in output:
@@ -229,12 +245,14 @@ class Undisturbed:
 
     repository: where it has run.
     stages: what has run.
-    seconds: how long each stage took.
+    seconds: how long each stage took, with the start of its process and with DVC's own work.
+    work: how long it took without these.
     """
 
     repository: Repository
     stages: Sequence[str]
     seconds: dict[str, float]
+    work: dict[str, float]
 
     def again(self, name: str, first: str, **variables: str) -> Repository:
         """A copy of it in which stage `first` and all after it have not run."""
@@ -261,4 +279,5 @@ def run_undisturbed(folder: Path, stages: Sequence[str]) -> Undisturbed:
     moments = [*repro.started.values(), time.monotonic()]
     seconds = dict(zip(repro.started, (end - start for start, end in pairwise(moments)), strict=True))
     assert set(seconds) == set(stages)
-    return Undisturbed(repository, tuple(seconds), seconds)
+    work = {stage: float(WORKED.findall(log_of(repository, stage).read_text(encoding="utf-8"))[-1]) for stage in stages}
+    return Undisturbed(repository, tuple(seconds), seconds, work)

@@ -7,8 +7,10 @@ import io
 import random
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,17 +32,40 @@ class Spoilt:
     fate: str
 
 
-def judge(tally: Tally, spoilt: Spoilt, work: Callable[[], object], *names: str) -> None:
-    """One trial: `work` reads the file, compares what it reads, and raises a Fault that has one of `names`."""
-    with tally.trial(spoilt.what):
-        ended = in_child(work, SECONDS)
-        assert ended.code in (0, 1), f"ended with {ended.code}: {ended.text[-1500:]}"
-        assert ended.peak < MEGABYTES, f"took {ended.peak:.0f} MB"
-        if spoilt.fate != ANY:
-            assert ended.code == (spoilt.fate == BAD), f"must be {spoilt.fate}, is {ended.code}: {ended.text[:400]}"
-        if ended.fault is not None:
-            assert any(name in ended.fault for name in names), f"names none of {names}: {ended.fault[:400]}"
-            assert len(ended.fault) < LONGEST
+@dataclass
+class Trials:
+    """The trials of a kind of file, each of another content.
+
+    tally: their count.
+    wanted: how many.
+    tried: the contents that are tried no more; at first those of the unspoilt files.
+    """
+
+    tally: Tally
+    wanted: int
+    tried: set[bytes]
+
+    def __iter__(self) -> Iterator[tuple[random.Random, int]]:
+        """A generator of random numbers and a number for each trial, and for each draw that is none."""
+        number = 0
+        while self.tally.tried < self.wanted:
+            yield random.Random(f"{self.tally.fault} {number}"), number
+            number += 1
+
+    def judge(self, spoilt: Spoilt, work: Callable[[], object], *names: str) -> None:
+        """One trial: `work` reads the file, compares what it reads, and raises a Fault that has one of `names`."""
+        if spoilt.content in self.tried:
+            return
+        self.tried.add(spoilt.content)
+        with self.tally.trial(spoilt.what):
+            ended = in_child(work, SECONDS)
+            assert ended.code in (0, 1), f"ended with {ended.code}: {ended.text[-1500:]}"
+            assert ended.peak < MEGABYTES, f"took {ended.peak:.0f} MB"
+            if spoilt.fate != ANY:
+                assert ended.code == (spoilt.fate == BAD), f"must be {spoilt.fate}, is {ended.code}: {ended.text[:400]}"
+            if ended.fault is not None:
+                assert any(name in ended.fault for name in names), f"names none of {names}: {ended.fault[:400]}"
+                assert len(ended.fault) < LONGEST
 
 
 def png(
@@ -140,50 +165,53 @@ def saved(array: np.ndarray, form: str) -> bytes:
     return buffer.getvalue()
 
 
+def as_csv(table: list[list[str]], **form: Any) -> str:
+    """A table as CSV."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n", **form).writerows(table)
+    return buffer.getvalue()
+
+
 def spoilt_table(
     rows: list[list[str]], bad: dict[str, Callable[[list[str]], list[str]]], chance: random.Random
 ) -> Spoilt:
     """A CSV with a header: written in another way, with a row changed by one of `bad`, or with its letters spoilt."""
 
-    def text(table: list[list[str]], **form: str) -> str:
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n", **form).writerows(table)
-        return buffer.getvalue()
+    def with_row(way: Callable[[list[str]], list[str]]) -> bytes:
+        return as_csv([*rows[:number], way(rows[number]), *rows[number + 1 :]]).encode()
 
     order = chance.sample(range(len(rows[0])), len(rows[0]))
     number = chance.randrange(1, len(rows))
-    plain = text(rows)
+    plain = as_csv(rows)
     place = chance.randrange(len(plain))
     good: dict[str, Callable[[], bytes]] = {
-        "as it was": plain.encode,
         "a byte order mark": lambda: plain.encode("utf-8-sig"),
         "other line ends": lambda: plain.replace("\n", "\r\n").encode(),
-        "quotes": lambda: text(rows, quoting=csv.QUOTE_ALL).encode(),
-        "spaces": lambda: text([[f" {cell} " for cell in row] for row in rows]).encode(),
-        "columns in another order": lambda: text([[row[column] for column in order] for row in rows]).encode(),
-        "a header in capitals": lambda: text([[cell.upper() for cell in rows[0]], *rows[1:]]).encode(),
+        "quotes": lambda: as_csv(rows, quoting=csv.QUOTE_ALL).encode(),
+        "spaces": lambda: as_csv([[f" {cell} " for cell in row] for row in rows]).encode(),
+        "columns in another order": lambda: as_csv([[row[column] for column in order] for row in rows]).encode(),
+        "a header in capitals": lambda: as_csv([[cell.upper() for cell in rows[0]], *rows[1:]]).encode(),
         "empty lines": lambda: plain.replace("\n", "\n\n").encode(),
         "no last line end": lambda: plain.rstrip("\n").encode(),
-        "other images": lambda: text([*rows, ["somewhere_else", *rows[number][1:]]]).encode(),
+        "other images": lambda: as_csv([*rows, ["somewhere_else", *rows[number][1:]]]).encode(),
     }
     wrong: dict[str, Callable[[], bytes]] = {
         "UTF-16": lambda: plain.encode("utf-16"),
         "Latin-1": lambda: (plain + "é").encode("latin-1"),
         "empty": lambda: b"",
-        "a header alone": lambda: text(rows[:1]).encode(),
-        "no header": lambda: text(rows[1:]).encode(),
-        "semicolons": lambda: text(rows, delimiter=";").encode(),
-        "tabs": lambda: text(rows, delimiter="\t").encode(),
-        **{f"a row with {what}": lambda way=way: text([*rows[:number], way(rows[number]), *rows[number + 1 :]]).encode()
-           for what, way in bad.items()},
-    }  # fmt: skip
+        "a header alone": lambda: as_csv(rows[:1]).encode(),
+        "no header": lambda: as_csv(rows[1:]).encode(),
+        "semicolons": lambda: as_csv(rows, delimiter=";").encode(),
+        "tabs": lambda: as_csv(rows, delimiter="\t").encode(),
+        **{f"a row with {what}": partial(with_row, way) for what, way in bad.items()},
+    }
     either: dict[str, Callable[[], bytes]] = {
         "cut": plain[:place].encode,
         "a letter more": (plain[:place] + chance.choice(",;\"'\n\r\t\0é\u2028 x9-") + plain[place:]).encode,
         "a letter less": (plain[:place] + plain[place + 1 :]).encode,
         "bytes put in": lambda: plain[:place].encode() + chance.randbytes(3) + plain[place:].encode(),
-        "a huge cell": lambda: text([*rows, ["x" * 200_000, *rows[number][1:]]]).encode(),
-        "a huge line": lambda: text([*rows, ["x,"] * 100_000]).encode(),
+        "a huge cell": lambda: as_csv([*rows, ["x" * 200_000, *rows[number][1:]]]).encode(),
+        "a huge line": lambda: as_csv([*rows, ["x,"] * 100_000]).encode(),
         "a huge file": (plain + "other,1,2,3\n" * 200_000).encode,
         "an open quote": (plain[:place] + '"' + plain[place:]).encode,
     }

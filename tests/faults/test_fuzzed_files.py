@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import random
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,8 +37,9 @@ from tests.faults.spoiling import (
     BAD,
     SAME,
     Spoilt,
+    Trials,
+    as_csv,
     changed,
-    judge,
     png,
     spoilt_bytes,
     spoilt_picture,
@@ -47,6 +50,7 @@ from tests.prepare.conftest import photograph, voc, voc_params  # noqa: F401 - f
 from tests.prepare.conftest import save as save_image
 
 LABELS = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16) // 7 % 3
+MAPS = (png(LABELS, 8), png(LABELS, 8, 3))  # what `spoilt_picture` spoils
 FOLDER = Params(
     {"format": "folder", "background": True, "masks": "all", "tags": "masks", "size_bins": [16, 64], "headline": "val"}
     | {"untrained": []}
@@ -63,6 +67,7 @@ COCO = Params(
     }
 )
 MANY, FEW = 60, 8  # files of a kind: of the whole campaign, of the sample
+pytestmark = pytest.mark.timeout(4 * 3600)  # seconds that a test may take on a busy machine
 
 
 @pytest.fixture(autouse=True)
@@ -73,11 +78,10 @@ def one_process(monkeypatch) -> None:
 
 @pytest.fixture
 def trials(count, whole):
-    """Trials of a kind of file: their tally, and a generator of random numbers and a number for each."""
+    """Makes the trials of a kind of file that is unspoilt with one of these contents."""
 
-    def make(kind: str, many: int = MANY):
-        tally = count(f"a spoilt file: {kind}")
-        return tally, [(random.Random(f"{kind} {number}"), number) for number in range(many if whole else FEW)]
+    def make(kind: str, *unspoilt: bytes, many: int = MANY) -> Trials:
+        return Trials(count(f"a spoilt file: {kind}"), many if whole else FEW, set(unspoilt))
 
     return make
 
@@ -98,6 +102,13 @@ def mine(tmp_path) -> Path:
     return root
 
 
+def npy(value: Any) -> bytes:
+    """A file of `np.save`."""
+    buffer = io.BytesIO()
+    np.save(buffer, value, allow_pickle=True)
+    return buffer.getvalue()
+
+
 def prepared(root: Path, name: str, content: bytes, folder: Path, data: Params = FOLDER) -> Dataset:
     """The data set with another content of a file; in a copy of its own, since this runs in a child."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -109,7 +120,7 @@ def prepared(root: Path, name: str, content: bytes, folder: Path, data: Params =
 
 
 def test_masks(trials, mine, tmp_path):
-    tally, each = trials("a mask (PNG)", 2 * MANY)
+    each = trials("a mask (PNG)", (mine / "masks/a.png").read_bytes(), *MAPS, many=2 * MANY)
     for chance, _ in each:
         spoilt, expected = spoilt_picture(LABELS, 77, chance)
 
@@ -119,12 +130,12 @@ def test_masks(trials, mine, tmp_path):
             assert set(np.unique(found)) <= {0, 1, 2, 255}
             assert expected is None or np.array_equal(found, expected)
 
-        judge(tally, spoilt, work, "masks/a.png")
+        each.judge(spoilt, work, "masks/a.png")
 
 
 def test_images(trials, mine, tmp_path):
-    tally, each = trials("an image")
     content = (mine / "images/a.png").read_bytes()
+    each = trials("an image", content, *MAPS)
     for chance, _ in each:
         spoilt = spoilt_bytes(content, chance)
         if chance.random() < 0.4:  # pictures of one channel are images too
@@ -135,7 +146,7 @@ def test_images(trials, mine, tmp_path):
             dataset = prepared(mine, "images/a.png", content, tmp_path / "try")
             assert dataset.image("a").shape == (12, 16, 3)
 
-        judge(tally, spoilt, work, "images/a.png", "masks/a.png")
+        each.judge(spoilt, work, "images/a.png", "masks/a.png")
 
 
 def scored(folder: Path) -> str:
@@ -147,16 +158,15 @@ def scored(folder: Path) -> str:
 
 def test_maps_to_score(trials, mine, tmp_path):
     """A spoilt mask beside a prediction that is what it was: the score is 100 %, or the file is named."""
-    tally, each = trials("a label map to score (PNG, .npy)")
+    arrays = [npy(LABELS.astype(kind)) for kind in (np.uint8, np.int64, ">i4")]
+    each = trials("a label map to score (PNG, .npy)", (mine / "masks/a.png").read_bytes(), *MAPS, *arrays)
     for chance, _ in each:
         spoilt, expected = spoilt_picture(LABELS, 99, chance)
         if spoilt.fate == BAD and "wrong label" in spoilt.what:
             spoilt = Spoilt(spoilt.what, spoilt.content, ANY)  # here as many classes as the masks show
         name = "a.png"
         if chance.random() < 0.3:
-            buffer = io.BytesIO()
-            np.save(buffer, LABELS.astype(chance.choice((np.uint8, np.int64, ">i4"))))
-            spoilt, expected, name = spoilt_bytes(buffer.getvalue(), chance), None, "a.npy"
+            spoilt, expected, name = spoilt_bytes(chance.choice(arrays), chance), None, "a.npy"
 
         def work(content=spoilt.content, expected=expected, name=name) -> None:
             folder = tmp_path / "score"
@@ -168,14 +178,14 @@ def test_maps_to_score(trials, mine, tmp_path):
             text = scored(folder)
             assert expected is None or "100.0" in text
 
-        judge(tally, spoilt, work, "a.png", "a.npy", "a is 12 x 16, its mask")
+        each.judge(spoilt, work, "a.png", "a.npy", "a is 12 x 16, its mask")
 
 
 def test_pseudo_masks(trials, tiny_dataset, tmp_path):
-    tally, each = trials("a pseudo mask of another method, in a folder or zip")
     dataset = Dataset(tiny_dataset)
     ids = dataset.ids("train")
     labels = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32) // 40 % 3
+    each = trials("a pseudo mask of another method, in a folder or zip", png(labels, 8), png(labels, 8, 3))
     for chance, number in each:
         spoilt, expected = spoilt_picture(labels, 77, chance)
         if spoilt.what == "turned":  # a square is as large as before
@@ -201,7 +211,7 @@ def test_pseudo_masks(trials, tiny_dataset, tmp_path):
             assert found.shape == (32, 32)
             assert expected is None or np.array_equal(found, expected)
 
-        judge(tally, spoilt, work, f"{ids[0]}.png", "pseudo")
+        each.judge(spoilt, work, f"{ids[0]}.png", "pseudo")
 
 
 @contextlib.contextmanager
@@ -214,11 +224,11 @@ def as_fault(name: str):
 
 
 def test_zips_of_maps(trials, tmp_path):
-    tally, each = trials("a zip of label maps")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", 8) as archive:
         for name in "abc":
             archive.writestr(f"{name}.png", png(LABELS, 8))
+    each = trials("a zip of label maps", buffer.getvalue())
     for chance, _ in each:
         spoilt = spoilt_bytes(buffer.getvalue(), chance)
 
@@ -229,33 +239,28 @@ def test_zips_of_maps(trials, tmp_path):
                 with as_fault(f"maps.zip: {stem}"):
                     assert files.read(stem).shape == LABELS.shape
 
-        judge(tally, spoilt, work, "maps.zip")
+        each.judge(spoilt, work, "maps.zip")
 
 
 def test_score_maps(trials, tiny_dataset, tmp_path):
-    tally, each = trials("score maps (.npy, .npz)")
     dataset = Dataset(tiny_dataset)
     image_id = next(key for key in dataset.ids("train") if len(dataset.tags(key)) == 2)
     one = next(key for key in dataset.ids("train") if dataset.tags(key).tolist() == [1])  # of two classes, the first
     maps = np.random.default_rng(0).random((2, 8, 8), np.float32)
-    forms = {}
-    for form in ("dictionary", "keys", "array", "npz"):
-        buffer = io.BytesIO()
-        if form == "npz":
-            np.savez_compressed(buffer, keys=np.array([0, 1]), cam=maps)
-        else:
-            values = {
-                "dictionary": {0: maps[0], 1: maps[1]},
-                "keys": {"keys": np.array([0, 1]), "cam": maps},
-                "array": maps,
-            }
-            np.save(buffer, values[form], allow_pickle=True)
-        forms[form] = buffer.getvalue()
+    forms = {
+        "dictionary": npy({0: maps[0], 1: maps[1]}),
+        "keys": npy({"keys": np.array([0, 1]), "cam": maps}),
+        "array": npy(maps),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, keys=np.array([0, 1]), cam=maps)
+    forms["npz"] = buffer.getvalue()
+    each = trials("score maps (.npy, .npz)", *forms.values())
     for chance, _ in each:
         form = chance.choice(list(forms))
         shown = one if form == "array" else image_id
         name = f"{shown}.{'npz' if form == 'npz' else 'npy'}"
-        spoilt = spoilt_bytes(forms[form], chance) if chance.random() < 0.9 else Spoilt(form, forms[form], SAME)
+        spoilt = spoilt_bytes(forms[form], chance)
 
         def work(content=spoilt.content, name=name, shown=shown) -> None:
             folder = tmp_path / "scores"
@@ -269,11 +274,10 @@ def test_score_maps(trials, tiny_dataset, tmp_path):
             assert found.dtype == np.uint8
             assert found.shape[0] == len(dataset.tags(shown))
 
-        judge(tally, spoilt, work, name)
+        each.judge(spoilt, work, name)
 
 
 def test_nifti(trials, tmp_path):
-    tally, each = trials("a NIfTI volume or its Info.cfg")
     root = tmp_path / "ACDC/training/patient001"
     root.mkdir(parents=True)
     (root / "Info.cfg").write_text("ED: 1\nES: 12\nGroup: DCM\n")
@@ -281,12 +285,13 @@ def test_nifti(trials, tmp_path):
         for end, array in zip(("", "_gt"), volumes(frame), strict=True):
             save(root / f"patient001_frame{frame:02d}{end}.nii.gz", array)
     save(root / "plain.nii", volumes(1)[0])
+    contents = [path.read_bytes() for path in root.iterdir()]
+    unpacked = [gzip.decompress(path.read_bytes()) for path in root.glob("*.gz")]
+    each = trials("a NIfTI volume or its Info.cfg", *contents, *unpacked)
     for chance, _ in each:
         name = chance.choice(("patient001_frame01.nii.gz", "patient001_frame01_gt.nii.gz", "Info.cfg"))
         content = (root / name).read_bytes()
         if name.endswith(".gz") and chance.random() < 0.6:  # unpacked, so that its header is spoilt and not its packing
-            import gzip
-
             content = gzip.decompress(content)
             spoilt = spoilt_bytes(content[:352], chance)
             spoilt = Spoilt(f"header {spoilt.what}", spoilt.content + content[352:], ANY)
@@ -300,17 +305,17 @@ def test_nifti(trials, tmp_path):
             (tmp_path / "try/training/patient001" / name).write_bytes(content)
             write_slices(tmp_path / "raw.zip", "heart", tmp_path / "try", Params(DATA))
 
-        judge(tally, spoilt, work, name, "Info.cfg", "patient001")
+        each.judge(spoilt, work, name, "Info.cfg", "patient001")
 
 
 def test_mat(trials, tmp_path):
-    tally, each = trials("a map of SBD (.mat)")
     forms = {}
     for packed in (False, True):
         savemat(
             tmp_path / "a.mat", {"GTcls": {"Segmentation": LABELS, "CategoriesPresent": [1, 2]}}, do_compression=packed
         )
         forms[packed] = (tmp_path / "a.mat").read_bytes()
+    each = trials("a map of SBD (.mat)", *forms.values())
     for chance, number in each:
         spoilt = spoilt_bytes(forms[bool(number % 3 == 0)], chance)
 
@@ -321,7 +326,7 @@ def test_mat(trials, tmp_path):
                 raise Fault(f"SBD/cls/a.mat: {error}") from None
             assert found.dtype == np.uint8
 
-        judge(tally, spoilt, work, "SBD/cls/a.mat")
+        each.judge(spoilt, work, "SBD/cls/a.mat")
 
 
 TAG_ROWS = {
@@ -332,10 +337,10 @@ TAG_ROWS = {
 
 
 def test_tags(trials, mine, tmp_path):
-    tally, each = trials("tags.csv")
     rows = [["id", "tags"], ["a", "round thing;box"], ["b", "box"], ["c", "round thing"]]
     rows = [[cell.replace("round thing;box", "1 2").replace("round thing", "1") for cell in row] for row in rows]
     data = Params(FOLDER.plain() | {"tags": "file"})
+    each = trials("tags.csv", as_csv(rows).encode())
     for chance, _ in each:
         spoilt = spoilt_table(rows, TAG_ROWS, chance)
         fate = spoilt.fate
@@ -348,7 +353,7 @@ def test_tags(trials, mine, tmp_path):
             if fate == SAME:
                 assert [found.tags(image_id).tolist() for image_id in "abc"] == [[1, 2], [2], [1]]
 
-        judge(tally, spoilt, work, "tags.csv", "no training image has")
+        each.judge(spoilt, work, "tags.csv", "no training image has")
 
 
 SIZE_ROWS = {
@@ -361,7 +366,6 @@ SIZE_ROWS = {
 
 
 def test_sizes_as_tags(trials, mine, tmp_path):
-    tally, each = trials("sizes.csv, for tags")
     rows = [
         ["image", "class", "percent"],
         ["a", "box", "5"],
@@ -370,6 +374,7 @@ def test_sizes_as_tags(trials, mine, tmp_path):
         ["a", "round thing", "3"],
     ]
     data = Params(FOLDER.plain() | {"tags": "sizes"})
+    each = trials("sizes.csv, for tags", as_csv(rows).encode())
     for chance, _ in each:
         spoilt = spoilt_table(rows, SIZE_ROWS, chance)
 
@@ -378,11 +383,10 @@ def test_sizes_as_tags(trials, mine, tmp_path):
             if fate == SAME:
                 assert [found.tags(image_id).tolist() for image_id in "abc"] == [[1, 2], [1], [2]]
 
-        judge(tally, spoilt, work, "sizes.csv", "no training image has")
+        each.judge(spoilt, work, "sizes.csv", "no training image has")
 
 
 def test_size_files(trials, tiny_dataset, tmp_path):
-    tally, each = trials("size_file: sizes")
     dataset = Dataset(tiny_dataset)
     ids = dataset.ids("train")
     tagged = [(image_id, int(label)) for image_id in ids for label in dataset.tags(image_id)]
@@ -394,6 +398,7 @@ def test_size_files(trials, tiny_dataset, tmp_path):
         "a cell more": lambda row: [*row, "1"],
     }
     path = tmp_path / "sizes.csv"
+    each = trials("size_file: sizes", as_csv(rows).encode())
     for chance, _ in each:
         spoilt = spoilt_table(rows, bad, chance)
         if spoilt.fate == BAD and chance.random() < 0.15:
@@ -407,11 +412,10 @@ def test_size_files(trials, tiny_dataset, tmp_path):
                 assert all(found[ids.index(image_id), label] == 0.125 for image_id, label in tagged)
                 assert np.isfinite(found).sum() == len(tagged)
 
-        judge(tally, spoilt, work, "sizes.csv")
+        each.judge(spoilt, work, "sizes.csv")
 
 
 def test_box_files(trials, tiny_dataset, tmp_path):
-    tally, each = trials("size_file: boxes")
     dataset = Dataset(tiny_dataset)
     ids = dataset.ids("train")
     tagged = [(image_id, int(label)) for image_id in ids for label in dataset.tags(image_id)]
@@ -427,6 +431,7 @@ def test_box_files(trials, tiny_dataset, tmp_path):
         "a cell less": lambda row: row[:-1],
     }
     path = tmp_path / "boxes.csv"
+    each = trials("size_file: boxes", as_csv(rows).encode())
     for chance, _ in each:
         spoilt = spoilt_table(rows, bad, chance)
 
@@ -437,14 +442,15 @@ def test_box_files(trials, tiny_dataset, tmp_path):
             if fate == SAME:
                 assert all(found[ids.index(image_id), label] == 8 * 16 / 32**2 for image_id, label in tagged)
 
-        judge(tally, spoilt, work, "boxes.csv")
+        each.judge(spoilt, work, "boxes.csv")
 
 
 def test_lists(trials, mine, tmp_path):
-    tally, each = trials("classes.txt and the lists of splits")
+    files = {name: (mine / name).read_text() for name in ("classes.txt", "splits/train.txt", "splits/val.txt")}
+    each = trials("classes.txt and the lists of splits", *map(str.encode, files.values()))
     for chance, _ in each:
-        name = chance.choice(("classes.txt", "splits/train.txt", "splits/val.txt"))
-        text = (mine / name).read_text()
+        name = chance.choice(list(files))
+        text = files[name]
         lines = text.splitlines()
         ways = {
             "a byte order mark": (text.encode("utf-8-sig"), SAME),
@@ -470,12 +476,12 @@ def test_lists(trials, mine, tmp_path):
                 assert found.info.classes == ("ground", "round thing", "box")
                 assert (found.ids("train"), found.ids("val")) == (["a", "b"], ["c"])
 
-        judge(tally, spoilt, work, name, "no training image has", "label value")
+        each.judge(spoilt, work, name, "no training image has", "label value")
 
 
 def test_xml_tags(trials, voc, voc_params, tmp_path):
-    tally, each = trials("an annotation (XML)")
     content = (voc / "Annotations/a.xml").read_bytes()
+    each = trials("an annotation (XML)", content)
     data = voc_params(tags="xml")
     bomb = b'<!DOCTYPE x [<!ENTITY a "ha">' + b"".join(
         b'<!ENTITY a%d "&a%d;&a%d;">' % (n, n - 1, n - 1) for n in range(1, 40)
@@ -499,16 +505,15 @@ def test_xml_tags(trials, voc, voc_params, tmp_path):
             found = prepared(voc, "Annotations/a.xml", content, tmp_path / "try", data)
             assert fate != SAME or found.tags("a").tolist() == [1]
 
-        judge(tally, spoilt, work, "Annotations/a.xml", "no training image has")
+        each.judge(spoilt, work, "Annotations/a.xml", "no training image has")
 
 
 def test_tag_arrays(trials, voc, voc_params, tmp_path):
-    tally, each = trials("cls_labels.npy")
-    buffer = io.BytesIO()
-    np.save(buffer, {key: np.eye(20, dtype=np.float32)[label] for key, label in zip("abc", (0, 1, 0), strict=True)})
+    content = npy({key: np.eye(20, dtype=np.float32)[label] for key, label in zip("abc", (0, 1, 0), strict=True)})
+    each = trials("cls_labels.npy", content)
     path = tmp_path / "cls_labels.npy"
     for chance, _ in each:
-        spoilt = spoilt_bytes(buffer.getvalue(), chance)
+        spoilt = spoilt_bytes(content, chance)
 
         def work(content=spoilt.content) -> None:
             path.write_bytes(content)
@@ -516,7 +521,7 @@ def test_tag_arrays(trials, voc, voc_params, tmp_path):
             found = prepared(voc, "ImageSets/Segmentation/val.txt", b"c\n", tmp_path / "try", data)
             assert all(set(found.tags(image_id)) <= set(range(1, 21)) for image_id in "abc")
 
-        judge(tally, spoilt, work, "cls_labels.npy", "no training image has")
+        each.judge(spoilt, work, "cls_labels.npy", "no training image has")
 
 
 def coco_tree(image: int) -> dict:
@@ -571,7 +576,6 @@ def spoilt_json(tree: dict, chance: random.Random) -> Spoilt:
 
 
 def test_coco(trials, tmp_path):
-    tally, each = trials("COCO's JSON")
     root = tmp_path / "coco"
     for split, first in (("t", 1), ("v", 3)):
         for number in (first, first + 1):
@@ -579,6 +583,7 @@ def test_coco(trials, tmp_path):
     trees = {"train.json": coco_tree(1), "val.json": coco_tree(3)}
     for name, tree in trees.items():
         (root / name).write_text(json.dumps(tree))
+    each = trials("COCO's JSON", *((root / name).read_bytes() for name in trees))
     for chance, _ in each:
         name = chance.choice(list(trees))
         spoilt = spoilt_json(trees[name], chance)
@@ -591,7 +596,7 @@ def test_coco(trials, tmp_path):
             found = prepared(root, name, content, tmp_path / "try", COCO)
             assert all(found.mask(image_id).shape == (HEIGHT, WIDTH) for image_id in found.records)
 
-        judge(tally, spoilt, work, name, "t/", "v/", "no training image has", "untrained")
+        each.judge(spoilt, work, name, "t/", "v/", "no training image has", "untrained")
 
 
 def test_what_a_person_sees(mine, tmp_path, count):

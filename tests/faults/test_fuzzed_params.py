@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from tests.faults.mutations import Tree, as_text, at, broken_texts, put, spoil
 from tests.faults.small_rooms import ROOMS, do, inside, place, readers, small_params
 from tests.pipeline.repository import ROOT
 
-VALUES, TEXTS = (160, 30), (360, 40)  # mutations: of the whole campaign, of the sample
+VALUES, TEXTS = (230, 30), (360, 40)  # mutations: of the whole campaign, of the sample
+HOURS = 4 * 3600  # seconds that a test may take on a busy machine
 CHECK, ROOM = 5, 5  # seconds of computing; a room that is still at work then has understood its params
 LONGEST = 20_000  # characters of a message
 COMPILE = ("classifier", "segmenter")
@@ -161,16 +163,22 @@ def trial(folder: Path, text: str, done: Path, before: Tree, names: Callable[[st
 
 
 def named(path: tuple, text: str) -> bool:
-    """Whether a message has the key of a mutated value, or a section above it."""
-    keys = [str(key) for key in path if not isinstance(key, int)] or [str(path[-1])]
-    ways = {".".join(keys[: end + 1]) for end in range(1, len(keys))} | {keys[-1], repr(path[-1])}
+    """Whether a message has the path of a mutated value, or says something of a section above it as a whole."""
+    keys = [str(key) for key in path if type(key) is not int]  # a place in a list is named by its list
+    above = [".".join(keys[:end]) for end in range(1, len(keys))]
     return (
-        any(way and (way in text or repr(way)[1:-1] in text) for way in ways)
-        or not keys[-1].strip()
+        stands(".".join(keys), r"(?!\w)", text)
+        or any(stands(section, r"(?!\.?\w)", text) for section in above)
         or "is not YAML in line" in text
     )
 
 
+def stands(words: str, end: str, text: str) -> bool:
+    """Whether words stand in a text and are no part of a longer path; `end` says what may not follow them."""
+    return re.search(rf"(?<![\w.]){re.escape(words)}{end}", text) is not None
+
+
+@pytest.mark.timeout(HOURS)
 def test_a_spoilt_value_is_used_or_named(done, tmp_path, count, whole):
     accepted = mutate_values(count("params.yaml: a value, a key or a section spoilt at random"), done, tmp_path, whole)
     assert accepted > (5 if whole else 0)
@@ -178,32 +186,51 @@ def test_a_spoilt_value_is_used_or_named(done, tmp_path, count, whole):
 
 def mutate_values(tally: Tally, done: Path, folder: Path, whole: bool) -> int:
     """Tries spoilt values; gives how many were accepted."""
-    accepted = 0
+    accepted, tried = 0, set()
     for number in range(VALUES[not whole]):
-        chance = random.Random(number)
-        tree = variant(chance)
-        before = copy.deepcopy(tree)
-        path, what = spoil(tree, chance)
+        before, paths, what, text = spoilt_params(random.Random(number), tried)
         with tally.trial(f"{number}: {what}"):
-            try:
-                text = as_text(tree)
-            except Exception:  # what cannot be written as YAML, a person cannot write either
-                put(tree, path, "\u2603")
-                text = as_text(tree)
-            message = trial(folder / str(number), text, done, before, lambda message, path=path: named(path, message))
+            message = trial(folder / str(number), text, done, before, partial(any_named, paths))
             accepted += not message
     return accepted
 
 
+def spoilt_params(chance: random.Random, tried: set[str]) -> tuple[Tree, list[tuple], str, str]:
+    """Params, the paths by which a fault may be named, what was done, and the text, which was not tried before."""
+    while True:
+        tree = variant(chance)
+        before = copy.deepcopy(tree)
+        path, what = spoil(tree, chance)
+        try:
+            text = as_text(tree)
+        except Exception:  # what cannot be written as YAML, a person cannot write either
+            put(tree, path, "\u2603")
+            text = as_text(tree)
+        if text not in tried | {as_text(before)}:
+            tried.add(text)
+            return before, [path, *meant(path, what)], what, text
+
+
+def meant(path: tuple, what: str) -> list[tuple]:
+    """The path that was meant by a mistyped one: it is missing now."""
+    return [(*path[:-1], path[-1][:-1])] if what.startswith("typo") else []
+
+
+def any_named(paths: list[tuple], message: str) -> bool:
+    """Whether a message names one of the paths."""
+    return any(named(path, message) for path in paths)
+
+
+@pytest.mark.timeout(HOURS)
 def test_broken_text_is_named_by_its_line_and_executes_nothing(done, tmp_path, count, whole):
     tally, marker = count("params.yaml: text broken at random"), tmp_path / "marker"
     chance = random.Random(1)
-    small, shipped = (
-        broken_texts(text, str(marker), chance)
-        for text in (as_text(small_params()), (ROOT / "params.yaml").read_text(encoding="utf-8"))
-    )
+    texts = as_text(small_params()), (ROOT / "params.yaml").read_text(encoding="utf-8")
+    tried = set(texts)
+    small, shipped = (broken_texts(text, str(marker), chance) for text in texts)
     for number in range(TEXTS[not whole]):
-        what, text = next((small, shipped)[number % 2])
+        what, text = next(pair for pair in (small, shipped)[number % 2] if pair[1] not in tried)
+        tried.add(text)
         with tally.trial(f"{number}: {what}"):
             trial(tmp_path / str(number), text, done, small_params(), says_where)
             assert not marker.exists(), "it was executed"

@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -56,14 +56,27 @@ def moment_of(seconds: float, generator: np.random.Generator) -> float:
     return round(float(generator.uniform(0, SHARE * seconds)), 2)
 
 
-def disturb(repository: Repository, stage: str, moment: Callable[[], float], fault: Callable[[Repro], None]) -> Repro:
-    """`dvc repro STAGE`, disturbed so many seconds after the stage began, or in a repetition if that was too late."""
-    for _ in range(ATTEMPTS):
+def moments_of(undisturbed: Undisturbed, stage: str, generator: np.random.Generator) -> list[tuple[float, bool]]:
+    """A random moment for each attempt, by turns counted from DVC's start of the stage, and from that of its work.
+
+    Loading modules is most of a short stage's time.
+    """
+    first = int(generator.integers(2))
+    seconds = (undisturbed.seconds[stage], undisturbed.work[stage])
+    return [(moment_of(seconds[turn % 2], generator), bool(turn % 2)) for turn in range(first, first + ATTEMPTS)]
+
+
+def disturb(
+    repository: Repository, stage: str, moments: Iterable[tuple[float, bool]], fault: Callable[[Repro], None]
+) -> Repro:
+    """`dvc repro STAGE`, disturbed at the first moment, or in a repetition at the next one if that was too late."""
+    for delay, of_work in moments:
         with Repro(repository, stage) as repro:
-            if not repro.wait_for(lambda run=repro: stage in run.started) and repro.process.returncode:
+            begun = repro.works if of_work else lambda run=repro: stage in run.started
+            if not repro.wait_for(begun) and repro.process.returncode:
                 assert mend_record(repository, repro.output), repro.output
                 continue
-            time.sleep(moment())
+            time.sleep(delay)
             early = not repro.ended()
             if early:
                 fault(repro)
@@ -85,9 +98,9 @@ def chain(
     order = generator.permutation(len(faults))
     for place in order:
         tally, fault = faults[place]
-        delays = [moment_of(undisturbed.seconds[stage], generator) for _ in range(ATTEMPTS)]
-        with tally.trial(f"{stage}, after {delays} s"):
-            repro = disturb(repository, stage, iter(delays).__next__, fault)
+        moments = moments_of(undisturbed, stage, generator)
+        with tally.trial(f"{stage}, seconds and whether of its work: {moments}"):
+            repro = disturb(repository, stage, moments, fault)
             if fault not in KILLS.values():
                 assert "Traceback" not in repro.output, repro.output
             if place == order[-1]:
