@@ -45,12 +45,12 @@ def card(path: Path) -> Iterator[str]:
     yield from (f"  input        {name}  md5 {value}" for name, value in made["inputs"].items())
     yield from (f"  param        {key}={text(value)}" for key, value in flatten(made["params"]).items())
     yield "recorded"
-    yield from recorded(path, checksum)
+    yield from recorded(checksum)
     yield "training (MLflow)"
     yield from training(model["dataset"], checksum)
 
 
-def recorded(path: Path, checksum: str) -> Iterator[str]:
+def recorded(checksum: str) -> Iterator[str]:
     """What git and dvc.lock know about a file of that md5."""
     commits = git(Path(), "log", "--all", "--format=%h of %as", "--diff-filter=AM", "-S", checksum, "--", "dvc.lock")
     yield f"  commit       {commits.splitlines()[-1] if commits else 'none whose dvc.lock has this md5'}"
