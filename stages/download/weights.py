@@ -1,4 +1,4 @@
-"""Pretrained weights of an encoder: none, ImageNet's from torchvision, or a file."""
+"""Pretrained weights of an encoder: none, ImageNet's from torchvision or timm, or a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import torchvision
 from stages.core.faults import Fault
 from stages.core.fetch import fetch
 from stages.core.model_file import save_model
+from stages.core.networks.encoders import TIMM
 from stages.core.torch_files import UnsafeError, load_tensors
+from stages.download.timm_weights import address, as_encoder, for_our_images
 
 # Encoders of segmentation_models.pytorch whose parameters have torchvision's names.
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d")
@@ -24,7 +26,8 @@ def pretrained(weights: str, encoder: str, folder: Path) -> dict[str, torch.Tens
     """The state dict of `encoder` without a head: empty for `none`, ImageNet's for `imagenet`, else the file's.
 
     Args:
-        weights: none, imagenet or the path of a state dict.
+        weights: none, imagenet or the path of a state dict; of an encoder `tu-NAME` that of timm's NAME will do. A
+            file's weights are taken to be of images normalised by ImageNet's mean and deviation.
         encoder: a name of segmentation_models.pytorch.
         folder: where a download is kept, and where a person may put the file.
 
@@ -34,26 +37,35 @@ def pretrained(weights: str, encoder: str, folder: Path) -> dict[str, torch.Tens
     if weights == "none":
         return {}
     if weights != "imagenet":
-        return read_state(Path(weights))
+        return as_encoder(read_state(Path(weights)), encoder)
     url, checksum = official(encoder)
-    return read_state(fetch(url, folder / url.rpartition("/")[2], checksum))
+    state = as_encoder(read_state(fetch(url, folder / url.rpartition("/")[2], checksum)), encoder)
+    return for_our_images(state, encoder)
 
 
 def official(encoder: str) -> tuple[str, str]:
-    """URL and checksum of torchvision's first ImageNet weights, with which the field's results were made.
+    """URL and checksum of an encoder's ImageNet weights: timm's for `tu-NAME`, else torchvision's first.
 
-    torchvision names its files NAME-PREFIX.pth with the first 8 digits of the SHA-256, as `torch.hub` checks them.
+    With torchvision's first the field's results were made. Both name their files NAME-PREFIX.pth with the first 8
+    digits of the SHA-256, as `torch.hub` checks them.
 
     Raises:
-        Fault: torchvision has no such encoder.
+        Fault: no such file is published for the encoder.
     """
-    if encoder not in TORCHVISION:
+    if encoder.startswith(TIMM):
+        url = address(encoder)
+    elif encoder in TORCHVISION:
+        url = torchvision.models.get_model_weights(encoder).IMAGENET1K_V1.url
+    else:
+        url = ""
+    prefix = re.search(r"-([0-9a-f]{8,})\.pth$", url)
+    if not prefix:
         raise Fault(
-            f"classifier.weights: imagenet is known for the encoders {', '.join(TORCHVISION)}, not for {encoder!r}; "
-            f"give the path of a state dict instead, or none"
+            f"classifier.weights: imagenet is known for the encoders {', '.join(TORCHVISION)} and for those tu-NAME "
+            f"whose weights timm publishes as NAME-CHECKSUM.pth, not for {encoder!r}; give the path of a state dict "
+            f"instead, or none"
         )
-    url = torchvision.models.get_model_weights(encoder).IMAGENET1K_V1.url
-    return url, "sha256:" + re.search(r"-([0-9a-f]{8,})\.pth$", url)[1]
+    return url, f"sha256:{prefix[1]}"
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -4,7 +4,9 @@ python -m stages.size_targets.answers human_sizes_cat_1000.csv --class cat --out
 
 reads answers as github.com/XFan2018/size-estimation-experiment publishes them, a CSV file with the columns Image File,
 Response and GT: a file name, the answer and the truth in percent of the image, all about one class. The 1000 answers
-about cats that are public there have a mean relative error of 12.3 %.
+about cats that are public there have a mean relative error of 12.3 %. With --others data/NAME/size_targets.csv the file
+also gets the true sizes of all other objects of the data set NAME, so that a training on it differs from one on exact
+sizes by these answers alone.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from stages.size_targets.size_file import number_of, rows_of, without_ending
 
 ANSWER_COLUMNS = ("Image File", "Response", "GT")
 FILE_COLUMNS = ("image", "class", "percent")
+TARGET_COLUMNS, BACKGROUND = ("id", "name", "true"), "background"  # of size_targets.csv
 
 
 def read_answers(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -71,21 +74,53 @@ def answer_table(answers: np.ndarray, true: np.ndarray) -> list[dict[str, Any]]:
     return group_rows(groups, (answers - true) / true, kl, np.arange(len(true)))
 
 
+def true_sizes(path: Path, beside: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The true sizes in a size_targets.csv of the stage, as lines of FILE_COLUMNS.
+
+    Args:
+        path: of the file, with the columns id, class, name and true, a share of the image.
+        beside: pairs of image and class name that are left out, as is the background.
+
+    Raises:
+        Fault: the file cannot be read, or is no such file.
+    """
+    rows = rows_of(path)
+    _, header = next(rows, (1, []))
+    if missing := [name for name in TARGET_COLUMNS if name not in header]:
+        raise Fault(f"{path} is no size_targets.csv of this pipeline: it has no column {', '.join(missing)}")
+    found = []
+    for line, cells in rows:
+        cell = dict(zip(header, cells, strict=False))
+        size = number_of(cell.get("true", ""))
+        if not 0 <= size <= 1:
+            raise Fault(f"{path}, line {line}: true must be a share of the image, 0 to 1, is {cell.get('true', '')!r}")
+        if size and cell["name"] != BACKGROUND and (cell["id"], cell["name"]) not in beside:
+            found.append({"image": cell["id"], "class": cell["name"], "percent": 100 * size})
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table of errors; with --out writes the answers as a file of sizes."""
     parser = argparse.ArgumentParser(prog="python -m stages.size_targets.answers", description=__doc__.splitlines()[0])
     parser.add_argument("answers", type=Path, metavar="CSV", help="columns Image File, Response, GT, in percent")
     parser.add_argument("--class", dest="name", metavar="NAME", help="the class that the answers are about")
     parser.add_argument("--out", type=Path, metavar="CSV", help="the file to write, for size_file; needs --class")
+    parser.add_argument(
+        "--others", type=Path, metavar="CSV", help="a size_targets.csv, for the true sizes of what has no answer"
+    )
     options = parser.parse_args(arguments)
+    if options.others and not options.out:
+        parser.error("--others needs --out: it is for the file that is written")
     if options.out and not options.name:
         parser.error("--out needs --class: the answers do not name the class that they are about")
     with exit_on_fault("answers", code=2):
         ids, answers, true = read_answers(options.answers)
         if options.out:
-            rows = (
+            rows = [
                 {"image": key, "class": options.name, "percent": size} for key, size in zip(ids, answers, strict=True)
-            )
+            ]
+            if options.others:
+                rows += true_sizes(options.others, {(row["image"], row["class"]) for row in rows})
             write_csv(options.out, rows, FILE_COLUMNS)
     sys.stdout.write(table_text(answer_table(answers, true)))
 

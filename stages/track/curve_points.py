@@ -131,6 +131,15 @@ CURVES = {
         Point("pseudo_mask", "from tags", "pseudo_mask"),
         Point("tags", "alone", "tags"),
     ),
+    "voc_animals_small": (
+        Point("size_targets", "0 %", "size_target"),
+        Point("full", "exact", "full"),
+        Point("human", "16 %", "size_target", (HUMAN, "size_targets.scale=0.96")),
+        Point("tags", "alone", "tags"),
+        gaussian("16 %", 0.2),
+        gaussian("64 %", 0.86),
+        Point("pseudo_mask", "from tags", "pseudo_mask"),
+    ),
 }
 
 

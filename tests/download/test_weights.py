@@ -48,7 +48,9 @@ def test_known_encoders_have_torchvisions_parameters(encoder):
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items() if not k.startswith("fc.")}
 
 
-@pytest.mark.parametrize("encoder", ["slim_resnet10", "tu-resnet18", "mit_b1"])
+@pytest.mark.parametrize(
+    "encoder", ["slim_resnet10", "tu-convnext_tiny", "tu-vit_small_patch16_224", "tu-no_such", "mit_b1"]
+)
 def test_encoder_without_official_weights(encoder, tmp_path):
     with pytest.raises(Fault, match="resnet18, resnet34, resnet50.*path of a state dict") as caught:
         pretrained("imagenet", encoder, tmp_path)

@@ -49,6 +49,31 @@ def test_the_command(answers: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len(lines) == 8
 
 
+def test_others_have_their_true_sizes(answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    targets, out = tmp_path / "size_targets.csv", tmp_path / "sizes.csv"
+    header = "id,class,name,true,target\n"
+    targets.write_text(
+        f"{header}x,0,background,0.7,0.6\nx,1,cat,0.1,0.2\nx,2,dog,0.2,0.2\nz,0,background,0.5,0.5\nz,1,cat,0.5,0.4\n"
+    )
+    command = [str(answers), "--class", "cat", "--others", str(targets), "--out", str(out)]
+    main(command)
+    assert out.read_text() == "image,class,percent\nx,cat,12\ny,cat,45\nx,dog,20\nz,cat,50\n"
+    for content, said in {
+        f"{header}x,1,cat,1.1,1\n": "line 2: true must be a share of the image, 0 to 1, is '1.1'",
+        f"{header}x,1,cat\n": "line 2: true must be a share",
+        "id,name\n": "is no size_targets.csv of this pipeline: it has no column true",
+    }.items():
+        out.unlink(missing_ok=True)
+        targets.write_text(content)
+        with pytest.raises(SystemExit):
+            main(command)
+        assert said in capsys.readouterr().err
+        assert not out.exists()
+    with pytest.raises(SystemExit):
+        main([str(answers), "--others", str(targets)])
+    assert "--others needs --out" in capsys.readouterr().err
+
+
 def test_faults(answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     answers.write_text(TEXT + "x.jpg,3,2\nz.jpg,,0\nw.jpg,3\n")
     with pytest.raises(Fault) as caught:
