@@ -33,7 +33,7 @@ POINTS = {  # series drawn point by point: label without the setting's name, col
 }
 LEVELS = {  # series drawn as horizontal lines, one per setting: label as above, colour, dashes in turn
     "full": ("full, exact masks", "0.4", ("-",)),
-    "few_masks": ("full, masks of ", "0.4", ((0, (1, 3)), (0, (4, 3)), (0, (9, 3)))),
+    "few_masks": ("full, masks of ", "#d55e00", ((0, (1, 3)), (0, (4, 3)), (0, (9, 3)))),
     "pseudo_mask": ("pseudo masks from tags", "0.4", ("--",)),
     "tags": ("tags alone", "0.4", (":",)),
 }
