@@ -12,9 +12,8 @@ import torchvision
 from stages.core.faults import Fault
 from stages.core.fetch import fetch
 from stages.core.model_file import save_model
-from stages.core.networks.encoders import TIMM
 from stages.core.torch_files import UnsafeError, load_tensors
-from stages.download.timm_weights import address, as_encoder, for_our_images
+from stages.download.timm_weights import TIMM, address, for_our_images
 
 # Encoders of segmentation_models.pytorch whose parameters have torchvision's names.
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d")
@@ -37,10 +36,10 @@ def pretrained(weights: str, encoder: str, folder: Path) -> dict[str, torch.Tens
     if weights == "none":
         return {}
     if weights != "imagenet":
-        return as_encoder(read_state(Path(weights)), encoder)
+        return read_state(Path(weights))
     url, checksum = official(encoder)
-    state = as_encoder(read_state(fetch(url, folder / url.rpartition("/")[2], checksum)), encoder)
-    return for_our_images(state, encoder)
+    state = read_state(fetch(url, folder / url.rpartition("/")[2], checksum))
+    return for_our_images(state, encoder) if encoder.startswith(TIMM) else state
 
 
 def official(encoder: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,12 @@ def read_answers(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
         Fault: the file cannot be read, lacks a column, or has a line without two percentages over 0, or two lines
             about one image; all are listed.
     """
-    rows = rows_of(path)
-    _, header = next(rows, (1, []))
-    names = [cell.strip() for cell in header]
-    missing = [name for name in ANSWER_COLUMNS if name not in names]
+    names, missing, lines = cells_of(path, ANSWER_COLUMNS)
     if missing:
         raise Fault(f"{path} has no column {', '.join(missing)}; it has {', '.join(names) or 'none'}")
-    at = [names.index(name) for name in ANSWER_COLUMNS]
     ids: list[str] = []
     numbers, faults, seen = [], [], set()
-    for line, values in rows:
-        image, *cells = [values[index].strip() if index < len(values) else "" for index in at]
+    for line, (image, *cells) in lines:
         pair = [number_of(cell) for cell in cells]
         if not all(0 < value <= 100 for value in pair):
             faults.append(f"line {line}: Response and GT must be over 0 and up to 100 percent, are {', '.join(cells)}")
@@ -60,6 +55,21 @@ def read_answers(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
         raise combine(f"{path} holds no usable answers", faults or ["it has no line but its header"])
     answers, true = np.array(numbers).T
     return ids, answers, true
+
+
+def cells_of(path: Path, columns: Sequence[str]) -> tuple[list[str], list[str], Iterator[tuple[int, list[str]]]]:
+    """The columns of a CSV file, those of `columns` that it lacks, and per line its number and the cells of `columns`.
+
+    Raises:
+        Fault: see `rows_of`.
+    """
+    rows = rows_of(path)
+    _, header = next(rows, (1, []))
+    names = [cell.strip() for cell in header]
+    missing = [name for name in columns if name not in names]
+    at = [names.index(name) for name in columns if name in names]
+    lines = ((line, [values[index].strip() if index < len(values) else "" for index in at]) for line, values in rows)
+    return names, missing, lines
 
 
 def answer_table(answers: np.ndarray, true: np.ndarray) -> list[dict[str, Any]]:
@@ -84,18 +94,16 @@ def true_sizes(path: Path, beside: set[tuple[str, str]]) -> list[dict[str, Any]]
     Raises:
         Fault: the file cannot be read, or is no such file.
     """
-    rows = rows_of(path)
-    _, header = next(rows, (1, []))
-    if missing := [name for name in TARGET_COLUMNS if name not in header]:
+    _, missing, lines = cells_of(path, TARGET_COLUMNS)
+    if missing:
         raise Fault(f"{path} is no size_targets.csv of this pipeline: it has no column {', '.join(missing)}")
     found = []
-    for line, cells in rows:
-        cell = dict(zip(header, cells, strict=False))
-        size = number_of(cell.get("true", ""))
+    for line, (image, name, true) in lines:
+        size = number_of(true)
         if not 0 <= size <= 1:
-            raise Fault(f"{path}, line {line}: true must be a share of the image, 0 to 1, is {cell.get('true', '')!r}")
-        if size and cell["name"] != BACKGROUND and (cell["id"], cell["name"]) not in beside:
-            found.append({"image": cell["id"], "class": cell["name"], "percent": 100 * size})
+            raise Fault(f"{path}, line {line}: true must be a share of the image, 0 to 1, is {true!r}")
+        if size and name != BACKGROUND and (image, name) not in beside:
+            found.append({"image": image, "class": name, "percent": 100 * size})
     return found
 
 

@@ -1,11 +1,12 @@
 """Networks by name: sizes, shared encoders, clear errors."""
 
 import pytest
+import timm
 import torch
 
 from stages.core.faults import Fault
 from stages.core.networks.classification import ClassificationNet
-from stages.core.networks.encoders import build_encoder, freeze_batch_norm, load_encoder
+from stages.core.networks.encoders import as_named, build_encoder, freeze_batch_norm, load_encoder
 from stages.core.networks.segmentation import Segmenter, last_features, pad_sides
 
 ARCHITECTURES = [
@@ -73,6 +74,35 @@ def test_weights_that_do_not_fit_are_named():
     state = build_encoder("slim_resnet10", 8).state_dict()
     with pytest.raises(Fault, match="the weights of FILE do not fit"):
         load_encoder(build_encoder("slim_resnet18", 8), state, "FILE")
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "vit_tiny_patch16_224"])
+def test_timms_own_names_load_without_what_follows_the_features(name):
+    network, encoder = timm.create_model(name, num_classes=0), build_encoder(f"tu-{name}", 16)
+    load_encoder(encoder, network.state_dict(), "the file")
+    own = network.state_dict()
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(value, own[key.removeprefix("model.")]), key
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("tf_efficientnet_lite1", "tf_efficientnet_lite0"), ("resnet34", "resnet18")]
+)
+def test_a_deeper_network_of_timm_does_not_fit(file, name):
+    state = timm.create_model(file, num_classes=0).state_dict()
+    with pytest.raises(Fault, match="the weights of FILE do not fit the encoder: Unexpected key"):
+        load_encoder(build_encoder(f"tu-{name}", 32), state, "FILE")
+
+
+def test_other_names_are_left():
+    state = {"model.conv1.weight": torch.ones(1), "layer9.weight": torch.ones(1)}
+    assert as_named(state, {"model.conv1.weight"}) == state
+    assert as_named(state, {"conv1.weight"}) == state
+
+
+def test_no_such_network_of_timm():
+    with pytest.raises(Fault, match="no_such"):
+        build_encoder("tu-no_such", 16)
 
 
 def test_frozen_batch_norm_keeps_its_statistics():

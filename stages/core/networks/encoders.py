@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +57,31 @@ def part_of(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor
 def load_encoder(encoder: nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:
     """Loads `state` into `encoder` in place; an empty state leaves the random weights.
 
+    An encoder that is a network of timm takes timm's own names too, without its head.
+
     Raises:
         Fault: names or shapes differ; the message names `origin`.
     """
     if not state:
         return
     try:
-        encoder.load_state_dict(dict(state))
+        encoder.load_state_dict(as_named(state, encoder.state_dict().keys()))
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise Fault(f"the weights of {origin} do not fit the encoder: {first}") from None
+
+
+def as_named(state: Mapping[str, torch.Tensor], names: Collection[str]) -> dict[str, torch.Tensor]:
+    """A state by timm's own names by an encoder's `names`, which have its wrapper's `model.` before them.
+
+    Of layers that the encoder lacks altogether (what follows its features) the parameters are left out; surplus ones
+    of a layer that it has, as of a deeper network, are kept, so that loading finds them. Other states stay as they are.
+    """
+    wrapped = {f"model.{name}": value for name, value in state.items()}
+    if wrapped.keys().isdisjoint(names):
+        return dict(state)
+    layers = {name.split(".")[1] for name in names}
+    return {name: value for name, value in wrapped.items() if name.split(".")[1] in layers}
 
 
 def freeze_batch_norm(network: nn.Module) -> None:

@@ -55,8 +55,3 @@ class ViTEncoder(nn.Module):
         features = tokens.transpose(1, 2).unflatten(2, grid)
         strides = [2**level for level in range(1, len(self.out_channels) - 1)]
         return [images, *(images.new_empty(len(images), 0, height // s, width // s) for s in strides), features]
-
-    def load_state_dict(self, state_dict: dict[str, torch.Tensor], *args: object, **options: object) -> object:
-        """Takes timm's own names too, which lack this wrapper's `model.`."""
-        named = {name if name.startswith("model.") else f"model.{name}": value for name, value in state_dict.items()}
-        return super().load_state_dict(named, *args, **options)
