@@ -19,6 +19,15 @@ from stages.check.section import (
     rises,
 )
 
+
+def is_all_or_names(value: Any) -> Any:
+    """The word all, or names of classes, each once."""
+    if value != "all" and not (isinstance(value, list) and value and all(isinstance(name, str) for name in value)):
+        raise broken("must be all or a list of names of classes")
+    return value if value == "all" else all_different(value)
+
+
+Classes = Annotated[Any, AfterValidator(is_all_or_names)]
 SizeBins = Annotated[list[Count], Field(min_length=2, max_length=2), AfterValidator(rises)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 NEEDED_SPLITS = ("train", "val")  # pseudo masks, scores and samples are made of these two
@@ -103,7 +112,7 @@ Archives = Annotated[list[Archive], AfterValidator(different_files)]
 
 
 class Voc(Section):
-    """A folder in the layout of PASCAL VOC 2012; `archives` may be left out."""
+    """A folder in the layout of PASCAL VOC 2012; `classes` and `archives` may be left out."""
 
     format: Literal["voc"]
     lists: dict[SplitName, Text]
@@ -113,6 +122,7 @@ class Voc(Section):
     tags_file: Text
     size_bins: SizeBins
     headline: SplitName
+    classes: Classes = "all"
     untrained: Annotated[list[Text], AfterValidator(all_different)]
     archives: Archives = []
 
@@ -130,7 +140,7 @@ class Voc(Section):
 
 
 class Folder(Section):
-    """A folder in the project's own layout; its splits are the files in splits/."""
+    """A folder in the project's own layout; its splits are the files in splits/; `classes` may be left out."""
 
     format: Literal["folder"]
     background: bool
@@ -138,6 +148,7 @@ class Folder(Section):
     tags: Literal["masks", "file", "sizes"]
     size_bins: SizeBins
     headline: Name
+    classes: Classes = "all"
     untrained: Annotated[list[Text], AfterValidator(all_different)]
 
     @model_validator(mode="after")
@@ -147,11 +158,13 @@ class Folder(Section):
             raise broken(f"must be file or sizes where masks is {self.masks}", "tags", self.tags)
         if self.masks == "evaluated" and self.headline == "train":
             raise broken("must be an evaluated split where masks is evaluated", "headline", self.headline)
+        if self.classes != "all" and not self.background:
+            raise broken("must be all where background is false: others become background", "classes", self.classes)
         return self
 
 
 class Coco(Section):
-    """Instances JSONs and images in the layout of COCO; `archives` may be left out."""
+    """Instances JSONs and images in the layout of COCO; `classes` and `archives` may be left out."""
 
     format: Literal["coco"]
     annotations: dict[SplitName, Text]
@@ -162,6 +175,7 @@ class Coco(Section):
     size_bins: SizeBins
     headline: SplitName
     archives: Archives = []
+    classes: Classes = "all"
     untrained: Annotated[list[Text], AfterValidator(all_different)]
 
     @model_validator(mode="after")

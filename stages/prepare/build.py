@@ -16,6 +16,7 @@ from stages.prepare.folder import read_folder
 from stages.prepare.layout import Index, Layout
 from stages.prepare.parts import forget, results
 from stages.prepare.shapes import read_shapes
+from stages.prepare.subset import subset
 from stages.prepare.tag_differences import COLUMNS, summary, tag_differences
 from stages.prepare.verify import PALETTE, SHOWN, UPRIGHT, verify
 from stages.prepare.voc import read_voc
@@ -47,13 +48,13 @@ def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[s
     """
     index = Index(raw)
     faults: list[str] = []
-    layout = FORMATS[data.format](index, data, faults)
+    layout, labels = subset(FORMATS[data.format](index, data, faults), name, data)
     records: list[ImageRecord] = []
     present: dict[str, tuple[int, ...]] = {}
     turned: list[str] = []
     empty = unseen = 0
     with write_zip(out) as archive:
-        check = partial(verify, index.raw, len(layout.classes))
+        check = partial(verify, index.raw, labels)
         for entry, result in zip(layout.entries, results(check, layout.entries, kept), strict=True):
             faults += result.faults
             if result.orientation != 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ from stages.prepare.drawing import Drawing, draw, run_lengths
 from stages.prepare.layout import Entry, RawFile, read
 from stages.prepare.palette import voc_palette
 from stages.prepare.sbd import SUFFIX, segmentation
+from stages.prepare.subset import renumbered
 
 PALETTE = voc_palette()
 IMAGE_MODES = ("L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -86,15 +87,18 @@ class Verified:
     faults: list[str] = field(default_factory=list)
 
 
-def verify(raw: ZipReader, num_classes: int, entry: Entry) -> Verified:
-    """Opens or draws the image, the mask and the instance map of `entry` and checks them against each other."""
+def verify(raw: ZipReader, labels: Sequence[int], entry: Entry) -> Verified:
+    """Opens or draws the image, the mask and the instance map of `entry` and checks them against each other.
+
+    labels: the label in the result of each label in the files.
+    """
     faults: list[str] = []
     image = attempt(faults, entry.image.name, lambda: picture(read(raw, entry.image)))
     if isinstance(entry.mask, Drawing):
-        return verify_drawing(entry.image.name, image, entry.mask, faults)
+        return verify_drawing(entry.image.name, image, entry.mask, labels, faults)
     mask = instances = None
     if entry.mask is not None:
-        mask = attempt(faults, entry.mask.name, lambda: label_map(numbers(raw, entry.mask), num_classes))
+        mask = attempt(faults, entry.mask.name, lambda: label_map(numbers(raw, entry.mask), len(labels)))
     if entry.instances is not None:
         instances = attempt(faults, entry.instances.name, lambda: instance_map(numbers(raw, entry.instances)))
     for file, array in ((entry.mask, mask), (entry.instances, instances)):
@@ -102,6 +106,8 @@ def verify(raw: ZipReader, num_classes: int, entry: Entry) -> Verified:
             faults.append(of_another_size(file.name, array.shape, entry.image.name, image))
     if faults:
         return Verified(faults=faults)
+    if mask is not None:
+        mask, instances = renumbered(mask, instances, labels)
     return Verified(
         *image.size,
         None if mask is None else encode_png(mask, PALETTE),
@@ -128,7 +134,9 @@ def untold(image: Picture) -> int:
     return image.orientation if image.shown == image.size else 1
 
 
-def verify_drawing(name: str, image: Picture | None, drawing: Drawing, faults: list[str]) -> Verified:
+def verify_drawing(
+    name: str, image: Picture | None, drawing: Drawing, labels: Sequence[int], faults: list[str]
+) -> Verified:
     """The same for maps that are drawn; `name` is the image's, and `faults` what is wrong with it."""
     stated = (drawing.height, drawing.width)
     fits = image is not None and image.size == stated
@@ -138,9 +146,10 @@ def verify_drawing(name: str, image: Picture | None, drawing: Drawing, faults: l
         faults.append(of_another_size(drawing.name, stated, name, image))
     if faults:
         return Verified(faults=faults)
-    present = present_labels(drawn.mask)
-    unseen = {outline.label for outline in drawing.outlines} - set(present)
-    maps = encode_png(drawn.mask, PALETTE), encode_png(drawn.instances)
+    mask, instances = renumbered(drawn.mask, drawn.instances, labels)
+    present = present_labels(mask)
+    unseen = {labels[outline.label] for outline in drawing.outlines} - {0, *present}
+    maps = encode_png(mask, PALETTE), encode_png(instances)
     return Verified(*stated, *maps, present, drawn.empty, bool(unseen), untold(image))
 
 

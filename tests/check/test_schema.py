@@ -242,7 +242,14 @@ LINES = [
     (
         {"datasets.mine.lists": "x"},
         "unknown key 'lists' in datasets.mine; allowed: format, background, masks, tags, size_bins, headline, "
-        "untrained",
+        "classes, untrained",
+    ),
+    ({"datasets.mine.classes": []}, "datasets.mine.classes: must be all or a list of names of classes, is []"),
+    ({"datasets.mine.classes": "cat"}, "datasets.mine.classes: must be all or a list of names of classes, is 'cat'"),
+    ({"datasets.mine.classes": ["a", "a"]}, "datasets.mine.classes: must not name anything twice, is ['a', 'a']"),
+    (
+        {"datasets.mine.background": False, "datasets.mine.classes": ["a"]},
+        "datasets.mine.classes: must be all where background is false: others become background, is ['a']",
     ),
     ({"datasets.heart.spacing": 0}, "datasets.heart.spacing: must be none or millimetres >= 0.05 and < 1000, is 0"),
     ({"datasets.heart.clip": [99, 1]}, "datasets.heart.clip: must be increasing, is [99, 1]"),

@@ -41,11 +41,11 @@ def stop_after(monkeypatch):
     seen = []
 
     def limit(number: float) -> list[str]:
-        def check(raw, num_classes, entry):
+        def check(raw, labels, entry):
             if len(seen) == number:
                 raise KeyboardInterrupt
             seen.append(entry.id)
-            return verify(raw, num_classes, entry)
+            return verify(raw, labels, entry)
 
         seen.clear()
         monkeypatch.setattr("stages.prepare.build.verify", check)
@@ -111,11 +111,11 @@ from stages.prepare import parts, build, __main__ as room
 from stages.prepare.verify import verify
 parts.PART = 4
 wait = float(sys.argv[1])
-def slow(raw, num_classes, entry):
+def slow(raw, labels, entry):
     time.sleep(wait)
     with open("seen.txt", "a") as file:
         file.write(entry.id + chr(10))
-    return verify(raw, num_classes, entry)
+    return verify(raw, labels, entry)
 build.verify = slow
 data = Params(eval(sys.argv[2], {}))
 params = Declared("prepare", "the key", {"dataset": "mine", "datasets.${dataset}": data})
