@@ -34,6 +34,7 @@ from stages.track.ledger import FILE, Row, gather
 PARAMS, EXPERIMENTS = Path("params.yaml"), Path("metrics") / FILE
 OWN = ("experiment", "commit", "seed", "size_error", "miou", "ia_miou", "dice")
 COLUMNS = ("series", "setting", *OWN)
+SIZE_FILE, FROM_FILE = "size_file=", "size_targets.source=file"
 WAITING = ("Queued", "Running")  # as `dvc queue status` says it
 
 
@@ -55,7 +56,9 @@ def dvc(*arguments: str, read: bool = False) -> str:
 
 
 def points(dataset: str, changes: Sequence[str]) -> list[Point]:
-    """The points of a data set's curve, all of them with further `KEY=VALUE` changes.
+    """The points of a data set's curve with further `KEY=VALUE` changes.
+
+    `size_file` is for the points that read one; they are left out, which is printed, where it is not given.
 
     Raises:
         Fault: there is no curve of it.
@@ -63,7 +66,15 @@ def points(dataset: str, changes: Sequence[str]) -> list[Point]:
     if dataset not in CURVES:
         there = ", ".join(CURVES)
         raise Fault(f"stages/track/curve_points.py has no curve of data set {dataset!r}; there are: {there}")
-    return [replace(point, changes=(*point.changes, *changes)) for point in CURVES[dataset]]
+    of_all = [change for change in changes if not change.startswith(SIZE_FILE)]
+    found = []
+    for point in CURVES[dataset]:
+        reads = FROM_FILE in point.changes
+        if reads and len(of_all) == len(changes):
+            print(f"left out: {point.series}, {point.name}, which needs -S {SIZE_FILE}/abs/sizes.csv")  # noqa: T201
+            continue
+        found.append(replace(point, changes=(*point.changes, *(changes if reads else of_all))))
+    return found
 
 
 @cache

@@ -26,6 +26,7 @@ LINES = {  # series drawn as a line: label, colour, marker
 }
 POINTS = {  # series drawn point by point: label without the setting's name, colour, markers in turn
     "human": ("size targets, erring as people do: ", "#000000", "*P"),
+    "people": ("size targets, people's own ", "#000000", "h"),
     "steps": ("size targets in ", "#009e73", "^v<>"),
     "bins": ("size targets: ", "#cc79a7", "D"),
     "boxes": ("size targets: ", "#e69f00", "X"),

@@ -200,6 +200,19 @@ def test_further_changes_are_part_of_every_experiment(folder):
     assert calls[0][4] == "curve-shapes-size_target-epochs-3-seed0"
 
 
+def test_a_file_of_sizes_is_for_the_settings_that_read_one(folder, capsys):
+    calls, _ = folder
+    curve.main(["queue", "--dataset", "voc_animals_small"])
+    alone = len(calls)
+    assert "left out: people, answers about cats, which needs -S size_file=/abs/sizes.csv" in capsys.readouterr().out
+    curve.main(["queue", "--dataset", "voc_animals_small", "-S", "size_file=/abs/cats.csv", "-S", "source=/abs/VOC"])
+    calls = calls[alone:]
+    assert len(calls) == alone + 1
+    for call in calls:
+        assert ("size_file=/abs/cats.csv" in settings(call)) == ("size_targets.source=file" in settings(call))
+        assert "source=/abs/VOC" in settings(call)
+
+
 def test_all_runs_the_queue_and_draws(folder):
     calls, _ = folder
     ledger.gather(curve.EXPERIMENTS, [row()])
