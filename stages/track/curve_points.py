@@ -14,7 +14,7 @@ What is compared, by series:
     sizes_and_masks   exact sizes of all images and the exact masks of a few, with as many steps
     alone_and_masks   the same as `alone`
 
-On `acdc_small`, all sizes but those of `alone` and `alone_and_masks` are turned into label maps by `seeds:
+On cardiac slices, all sizes but those of `alone` and `alone_and_masks` are turned into label maps by `seeds:
 nested_masks`: a slice's sizes do not say where its objects are.
 """
 
@@ -85,6 +85,48 @@ FEW = (10, 30, 100)  # images that somebody has drawn masks of
 HUMAN = "size_targets.corruption=human"
 
 # Sigma and scale for an error were found by trying on each data set's training images: metrics/size_error.csv has it.
+ANIMALS = (
+    Point("size_targets", "0 %", "size_target"),
+    Point("full", "exact", "full"),
+    Point("human", "16 %", "size_target", (HUMAN, "size_targets.scale=1.055")),
+    Point("people", "answers about cats", "size_target", ("size_targets.source=file",)),
+    Point("tags", "alone", "tags"),
+    gaussian("16 %", 0.2),
+    gaussian("64 %", 0.93),
+    Point("pseudo_mask", "from tags", "pseudo_mask"),
+)
+
+
+def hearts(dataset: str, half: int) -> tuple[Point, ...]:
+    """The settings of cardiac slices; `half` is half of the recipe's epochs."""
+    return (
+        Point("full", "exact", "full", seeds=(0, 1, 2)),
+        *(
+            nested(dataset, point)
+            for point in (
+                Point("size_targets", "0 %", "size_target", seeds=(0, 1, 2)),
+                gaussian("16 %", 0.2, (0, 1, 2)),
+                gaussian("64 %", 0.87),
+                gaussian("4 %", 0.05),
+                gaussian("8 %", 0.1),
+                gaussian("32 %", 0.4),
+                Point("human", "16 %", "size_target", (HUMAN, "size_targets.scale=0.418")),
+                Point("human", "as they are", "size_target", (HUMAN,)),
+                coarse("steps", "1 % steps", "step=0.01"),
+                coarse("bins", "small, medium, large", "bins=[0.0092,0.017]"),
+            )
+        ),
+        Point("alone", "0 %", "size_target"),
+        *(Point("few_masks", f"{count} images", "full", (f"methods.full.images={count}",)) for count in FEW),
+        *(nested(dataset, with_masks("sizes_and_masks", dataset, count, half)) for count in FEW),
+        *(with_masks("alone_and_masks", dataset, count, half) for count in FEW),
+        masks("16 %", 0.2),
+        masks("64 %", 0.87),
+        Point("pseudo_mask", "from tags", "pseudo_mask"),
+        Point("tags", "alone", "tags"),
+    )
+
+
 CURVES = {
     "shapes": (
         Point("size_targets", "0 %", "size_target", seeds=(0, 1, 2)),
@@ -106,42 +148,10 @@ CURVES = {
         Point("pseudo_mask", "from tags", "pseudo_mask"),
         Point("tags", "alone", "tags"),
     ),
-    "acdc_small": (
-        Point("full", "exact", "full", seeds=(0, 1, 2)),
-        *(
-            nested("acdc_small", point)
-            for point in (
-                Point("size_targets", "0 %", "size_target", seeds=(0, 1, 2)),
-                gaussian("16 %", 0.2, (0, 1, 2)),
-                gaussian("64 %", 0.87),
-                gaussian("4 %", 0.05),
-                gaussian("8 %", 0.1),
-                gaussian("32 %", 0.4),
-                Point("human", "16 %", "size_target", (HUMAN, "size_targets.scale=0.418")),
-                Point("human", "as they are", "size_target", (HUMAN,)),
-                coarse("steps", "1 % steps", "step=0.01"),
-                coarse("bins", "small, medium, large", "bins=[0.0092,0.017]"),
-            )
-        ),
-        Point("alone", "0 %", "size_target"),
-        *(Point("few_masks", f"{count} images", "full", (f"methods.full.images={count}",)) for count in FEW),
-        *(nested("acdc_small", with_masks("sizes_and_masks", "acdc_small", count, 5)) for count in FEW),
-        *(with_masks("alone_and_masks", "acdc_small", count, 5) for count in FEW),
-        masks("16 %", 0.2),
-        masks("64 %", 0.87),
-        Point("pseudo_mask", "from tags", "pseudo_mask"),
-        Point("tags", "alone", "tags"),
-    ),
-    "voc_animals_small": (
-        Point("size_targets", "0 %", "size_target"),
-        Point("full", "exact", "full"),
-        Point("human", "16 %", "size_target", (HUMAN, "size_targets.scale=1.055")),
-        Point("people", "answers about cats", "size_target", ("size_targets.source=file",)),
-        Point("tags", "alone", "tags"),
-        gaussian("16 %", 0.2),
-        gaussian("64 %", 0.93),
-        Point("pseudo_mask", "from tags", "pseudo_mask"),
-    ),
+    "acdc_small": hearts("acdc_small", 5),
+    "acdc_png": hearts("acdc_png", 30),
+    "voc_animals_small": ANIMALS,
+    "voc_animals": ANIMALS,
 }
 
 
