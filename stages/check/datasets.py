@@ -203,7 +203,10 @@ def is_none_or_spacing(value: Any) -> Any:
 
 
 class Acdc(Section):
-    """The NIfTI volumes of the ACDC challenge; its splits are made by patient; `archives` may be left out."""
+    """The NIfTI volumes of the ACDC challenge; its splits are made by patient.
+
+    `classes` and `archives` may be left out.
+    """
 
     format: Literal["acdc"]
     val_every: Annotated[int, Field(ge=2)]
@@ -211,6 +214,7 @@ class Acdc(Section):
     spacing: Annotated[Any, AfterValidator(is_none_or_spacing)]
     size_bins: SizeBins
     headline: Literal["val", "test"]
+    classes: Classes = "all"
     archives: Archives = []
 
 

@@ -46,6 +46,7 @@ class DatasetInfo:
     tags: where the image tags come from: masks, xml or file.
     masks: every image has a mask; where not, `Dataset.has_mask` and `Dataset.masked` say which have.
     instances: instance maps exist, for evaluated images at least.
+    left_out: classes of the source that are background here; the labels are then not those of the source.
     """
 
     name: str
@@ -56,11 +57,13 @@ class DatasetInfo:
     tags: str
     masks: bool
     instances: bool
+    left_out: tuple[str, ...] = ()
 
 
 def write_header(archive: ZipWriter, info: DatasetInfo, records: list[ImageRecord], tags: dict[str, list[int]]) -> None:
     """Writes dataset.json, images.csv and tags.csv; masks/ID.png and instances/ID.png are added by the caller."""
-    archive.text("dataset.json", json.dumps(info.__dict__, indent=1) + "\n")
+    values = {key: value for key, value in info.__dict__.items() if key != "left_out" or value}
+    archive.text("dataset.json", json.dumps(values, indent=1) + "\n")
     rows = [record.__dict__ | {"splits": " ".join(record.splits)} for record in records]
     archive.text("images.csv", csv_text(rows, IMAGE_COLUMNS))
     tag_rows = [{"id": record.id, "tags": " ".join(map(str, tags[record.id]))} for record in records]

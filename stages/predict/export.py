@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.core.command import exit_on_fault
+from stages.core.dataset import Dataset, DatasetInfo
 from stages.core.faults import Fault, combine
 from stages.core.files import ZipReader, decode_image
 from stages.core.label_folder import write_folder
@@ -98,6 +99,19 @@ def of_voc(maps: Iterator[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     return checked
 
 
+def with_all_classes(info: DatasetInfo) -> None:
+    """Refuses a data set with some of its source's classes.
+
+    Raises:
+        Fault: it is one.
+    """
+    if info.left_out:
+        raise Fault(
+            f"data set {info.name} leaves out {', '.join(info.left_out)} (datasets.{info.name}.classes), so its labels "
+            "are not VOC's"
+        )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command, see the module."""
     parser = argparse.ArgumentParser(prog="python -m stages.predict.export", description=__doc__.splitlines()[0])
@@ -113,6 +127,8 @@ def main(arguments: list[str] | None = None) -> None:
     split, out = options.split or (TEST if options.voc else TRAIN), options.out.resolve()
     with exit_on_fault("export"):
         maps = segmented(options.masks) if options.masks else predicted(load("predict").outs["predictions"], split)
+        if options.voc and not options.masks:
+            with_all_classes(Dataset(load("predict").deps["dataset"]).info)
         if options.voc:
             maps, out = of_voc(maps), voc_folder(out, options.competition, split)
         count = write_folder(out, maps, options.force)

@@ -48,7 +48,8 @@ def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[s
     """
     index = Index(raw)
     faults: list[str] = []
-    layout, labels = subset(FORMATS[data.format](index, data, faults), name, data)
+    whole = FORMATS[data.format](index, data, faults)
+    layout, labels = subset(whole, name, data, faults)
     records: list[ImageRecord] = []
     present: dict[str, tuple[int, ...]] = {}
     turned: list[str] = []
@@ -87,6 +88,7 @@ def prepare(raw: Path, out: Path, name: str, data: Params, kept: Path) -> list[s
             tags="masks" if layout.tags is None else data.tags,
             masks=len(present) == len(records),
             instances=layout.instances,
+            left_out=tuple(entry for entry in whole.classes if entry not in layout.classes),
         )
         write_header(archive, info, records, tags)
         for member, text in layout.tables.items():

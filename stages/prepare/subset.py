@@ -8,33 +8,30 @@ from dataclasses import replace
 import numpy as np
 
 from stages.core.dataset import VOID
-from stages.core.faults import Fault
 from stages.core.params import Params
 from stages.prepare.layout import Layout
 
 ALL = "all"
 
 
-def subset(layout: Layout, name: str, data: Params) -> tuple[Layout, tuple[int, ...]]:
+def subset(layout: Layout, name: str, data: Params, faults: list[str]) -> tuple[Layout, tuple[int, ...]]:
     """The layout with the classes that `data.classes` names, in the layout's order, and with their tags.
 
     Args:
         layout: with a background where there are such names.
         name: the data set's.
         data: its section of params.yaml; all classes are kept where it says `all` or nothing.
+        faults: gets names that are no class, or are the background's.
 
     Returns:
         The layout and the new label of each old one, 0 for what is left out.
-
-    Raises:
-        Fault: a name is no class, or is the background's.
     """
     chosen = data.classes if "classes" in data else ALL
     if chosen == ALL:
         return layout, tuple(range(len(layout.classes)))
     wrong = [entry for entry in chosen if entry not in layout.classes[1:]]
     if wrong:
-        raise Fault(
+        faults.append(
             f"datasets.{name}.classes names {', '.join(wrong)}; the classes beside the background are "
             f"{', '.join(layout.classes[1:])}"
         )
@@ -43,7 +40,9 @@ def subset(layout: Layout, name: str, data: Params) -> tuple[Layout, tuple[int, 
     tags = layout.tags and {
         image_id: [labels[label] for label in tagged if labels[label]] for image_id, tagged in layout.tags.items()
     }
-    return replace(layout, classes=kept, tags=tags), labels
+    left_out = set(layout.classes) - set(kept)
+    untrained = layout.untrained and tuple(entry for entry in layout.untrained if entry not in left_out)
+    return replace(layout, classes=kept, tags=tags, untrained=untrained), labels
 
 
 def renumbered(

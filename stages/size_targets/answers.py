@@ -81,7 +81,7 @@ def answer_table(answers: np.ndarray, true: np.ndarray) -> list[dict[str, Any]]:
     """
     groups = {"all": np.ones(len(true), bool)} | share_groups(true / 100)
     kl = divergence(*(np.stack([1 - size / 100, size / 100], axis=1) for size in (answers, true)))
-    return group_rows(groups, (answers - true) / true, kl, np.arange(len(true)))
+    return group_rows(groups, true / 100, answers / 100, kl, np.arange(len(true)))
 
 
 def true_sizes(path: Path, beside: set[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ def fill_rates(fill: float | Mapping[str, float], dataset: Dataset) -> np.ndarra
     info, labels = dataset.info, labels_by_text(dataset)
     if not isinstance(fill, Mapping):
         return np.full(dataset.num_classes, float(fill))
+    fill = {name: rate for name, rate in fill.items() if name not in info.left_out}
     named = [labels.get(str(name), -1) for name in fill]
     faults = [f"no class {name!r}" for name, label in zip(fill, named, strict=True) if label not in dataset.foreground]
     faults += [f"{info.classes[label]!r} has no rate" for label in dataset.foreground if label not in named]

@@ -17,6 +17,8 @@ COLUMNS = (
     "mean_relative_error",
     "median_relative_error",
     "bias",
+    "std_relative_error",
+    "mean_absolute_error",
     "within_10_percent",
     "kl",
 )
@@ -53,13 +55,12 @@ def error_rows(true: np.ndarray, target: np.ndarray, pixels: np.ndarray, info: D
     objects = true > 0
     objects[:, : int(info.background)] = False
     images, labels = np.nonzero(objects)
-    signed = (target - true)[images, labels] / true[images, labels]
     sizes = size_bin(pixels[images, labels], info.size_bins)
     groups = {"all": np.ones(len(images), bool)}
     groups |= {name: labels == label for label, name in enumerate(info.classes) if label >= int(info.background)}
     groups |= {name: sizes == index for index, name in enumerate(SIZES)}
     groups |= share_groups(true[images, labels])
-    return group_rows(groups, signed, divergence(target, true), images)
+    return group_rows(groups, true[images, labels], target[images, labels], divergence(target, true), images)
 
 
 def share_groups(true: np.ndarray) -> dict[str, np.ndarray]:
@@ -69,22 +70,25 @@ def share_groups(true: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def group_rows(
-    groups: Mapping[str, np.ndarray], signed: np.ndarray, kl: np.ndarray, images: np.ndarray
+    groups: Mapping[str, np.ndarray], true: np.ndarray, target: np.ndarray, kl: np.ndarray, images: np.ndarray
 ) -> list[dict[str, Any]]:
     """A row per group of P pairs of an image and a class; NaN where a group is empty.
 
     `n` counts pairs. With e = (target - true) / true, `mean_relative_error` and `median_relative_error` are those of
-    |e| (as in the human size estimates of github.com/XFan2018/size-estimation-experiment), `bias` is the mean of e, and
-    `within_10_percent` the share of pairs with |e| <= 0.1. `kl` is the mean of `divergence` over the images of the
-    pairs, each image once.
+    |e| (as in the human size estimates of github.com/XFan2018/size-estimation-experiment), `bias` and
+    `std_relative_error` are the mean and the standard deviation of e, `mean_absolute_error` is that of |target - true|
+    in shares of the image, and `within_10_percent` the share of pairs with |e| <= 0.1. `kl` is the mean of `divergence`
+    over the images of the pairs, each image once.
 
     Args:
         groups: (P,) bool by name.
-        signed: (P,) e.
+        true: (P,) shares of the image, over 0.
+        target: (P,) likewise.
         kl: (N,) of each image.
         images: (P,) index of the image.
     """
-    error = np.abs(signed)
+    signed = (target - true) / true
+    error, absolute = np.abs(signed), np.abs(target - true)
     return [
         {
             "group": name,
@@ -92,6 +96,8 @@ def group_rows(
             "mean_relative_error": mean(error[chosen]),
             "median_relative_error": float(np.median(error[chosen])) if chosen.any() else float("nan"),
             "bias": mean(signed[chosen]),
+            "std_relative_error": float(signed[chosen].std()) if chosen.any() else float("nan"),
+            "mean_absolute_error": mean(absolute[chosen]),
             "within_10_percent": mean(error[chosen] <= 0.1 + ROUNDING),
             "kl": mean(kl[np.unique(images[chosen])]),
         }

@@ -1,8 +1,9 @@
 """What the CSV files of sizes and of boxes have in common: lines that name an image and a class of it.
 
 image is the image's id, or its file's name, whose ending is then left out; class is the name of the class, or its
-label. Lines about images that are not trained on are counted and otherwise ignored; a size of 0 for a class that the
-image is not tagged with says nothing but that, and is left out.
+label: the name alone for a data set without some of its source's classes, whose labels are others. Lines about images
+that are not trained on, or about classes that are left out, are counted and otherwise ignored; a size of 0 for a class
+that the image is not tagged with says nothing but that, and is left out.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def read_lines(
             continue
         cells = dict(zip(names, map(str.strip, values), strict=True))
         row = position.get(cells["image"], position.get(without_ending(cells["image"])))
-        if row is None:
+        if row is None or cells["class"] in dataset.info.left_out:
             found.ignored += 1
             continue
         label = labels.get(cells["class"])
@@ -116,9 +117,13 @@ def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def labels_by_text(dataset: Dataset) -> dict[str, int]:
-    """Each class's label by its number and its name; where a class is called by a number, the name counts."""
-    classes = dataset.info.classes
-    return {str(label): label for label in range(len(classes))} | {name: label for label, name in enumerate(classes)}
+    """Each class's label by its number and its name; where a class is called by a number, the name counts.
+
+    By its name alone where classes are left out: a number may be that of the source.
+    """
+    classes, left_out = dataset.info.classes, dataset.info.left_out
+    numbers = {} if left_out else {str(label): label for label in range(len(classes))}
+    return numbers | {name: label for label, name in enumerate(classes)}
 
 
 def fault_of(cells: dict[str, str], label: int | None, dataset: Dataset, image_id: str) -> str:
@@ -158,6 +163,6 @@ def finish(path: Path, lines: Lines, ids: list[str]) -> None:
         raise Fault(f"size_file: {path} has no line about any of the {len(ids)} training images, such as {ids[0]}")
     if lines.ignored:
         sys.stderr.write(
-            f"sizewise size_targets: {lines.ignored} lines of {path} are about images that are not trained on; "
-            "they are ignored\n"
+            f"sizewise size_targets: {lines.ignored} lines of {path} are about images that are not trained on, or "
+            "classes that are left out; they are ignored\n"
         )

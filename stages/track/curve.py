@@ -27,14 +27,14 @@ from stages.core.faults import Fault
 from stages.core.files import atomic, write_csv
 from stages.core.params import parse_yaml, read_yaml
 from stages.track.curve_figure import figure
-from stages.track.curve_points import CURVES, NO_RESULT, Point, rows_of
+from stages.track.curve_points import CURVES, NO_RESULT, SIZE_FILE, Point, rows_of
 from stages.track.frontier_figure import FRONTIER, frontier
 from stages.track.ledger import FILE, Row, gather
 
 PARAMS, EXPERIMENTS = Path("params.yaml"), Path("metrics") / FILE
 OWN = ("experiment", "commit", "seed", "size_error", "miou", "ia_miou", "dice")
 COLUMNS = ("series", "setting", *OWN)
-SIZE_FILE, FROM_FILE = "size_file=", "size_targets.source=file"
+READ = ("size_targets.source=file", "size_targets.source=boxes")  # where a file of sizes, or one of boxes, is read
 WAITING = ("Queued", "Running")  # as `dvc queue status` says it
 
 
@@ -58,7 +58,7 @@ def dvc(*arguments: str, read: bool = False) -> str:
 def points(dataset: str, changes: Sequence[str]) -> list[Point]:
     """The points of a data set's curve with further `KEY=VALUE` changes.
 
-    `size_file` is for the points that read one; they are left out, which is printed, where it is not given.
+    `size_file` is for the points that read one.
 
     Raises:
         Fault: there is no curve of it.
@@ -66,15 +66,13 @@ def points(dataset: str, changes: Sequence[str]) -> list[Point]:
     if dataset not in CURVES:
         there = ", ".join(CURVES)
         raise Fault(f"stages/track/curve_points.py has no curve of data set {dataset!r}; there are: {there}")
-    of_all = [change for change in changes if not change.startswith(SIZE_FILE)]
-    found = []
-    for point in CURVES[dataset]:
-        reads = FROM_FILE in point.changes
-        if reads and len(of_all) == len(changes):
-            print(f"left out: {point.series}, {point.name}, which needs -S {SIZE_FILE}/abs/sizes.csv")  # noqa: T201
-            continue
-        found.append(replace(point, changes=(*point.changes, *(changes if reads else of_all))))
-    return found
+    of_all = [change for change in changes if not change.startswith(f"{SIZE_FILE}=")]
+
+    def changed(point: Point) -> Point:
+        reads = any(text in READ for text in (*point.changes, *changes))
+        return replace(point, changes=(*point.changes, *(changes if reads else of_all)))
+
+    return [changed(point) for point in CURVES[dataset]]
 
 
 @cache
@@ -111,7 +109,12 @@ def waiting() -> set[str]:
 
 def queue(dataset: str, changes: Sequence[str], at_most: int | None, dry: bool) -> None:
     """Queues what is missing, in the order of the table, or only prints the commands."""
-    wanted = list(missing(points(dataset, changes), dataset, gather(EXPERIMENTS), read_yaml(PARAMS)))
+    wanted = []
+    for point, seed in missing(points(dataset, changes), dataset, gather(EXPERIMENTS), read_yaml(PARAMS)):
+        if READ[0] in point.changes and not any(text.startswith(f"{SIZE_FILE}=") for text in point.changes):
+            print(f"left out: {point.series}, {point.name}, which needs -S {SIZE_FILE}=/abs/sizes.csv")  # noqa: T201
+        else:
+            wanted.append((point, seed))
     named = [(experiment_name(point, dataset, seed), point, seed) for point, seed in wanted]
     there = waiting()
     left = [entry for entry in named if entry[0] not in there]

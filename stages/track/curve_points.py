@@ -31,6 +31,7 @@ from ruamel.yaml.error import YAMLError
 from stages.core.experiment import relevant
 from stages.track.ledger import Row, portable
 
+SIZE_FILE = "size_file"
 NO_RESULT = ("source",)  # where the raw data lie on this machine
 
 
@@ -198,7 +199,8 @@ def rows_of(
 
     A row belongs to the point if data set and method are the same, and its settings too: those of params.yaml at the
     row's commit with the row's changes, in any order and any way of writing a number. A key that params.yaml did not
-    have then has its present default.
+    have then has its present default, but `classes` of a data set, which were all. Where the point names no
+    `size_file`, the row's may be any, unless boxes are read, which may be without one.
 
     Args:
         point: a setting.
@@ -209,10 +211,14 @@ def rows_of(
     """
     present = defaults(params, dataset, point.method)
     wanted = present | essential(" ".join(point.changes))
+    any_file = SIZE_FILE not in wanted and wanted.get("size_targets.source") != "boxes"
 
     def setting(row: Row) -> dict[str, Any]:
-        then = defaults(params_at(row["commit"]) or {}, dataset, point.method)
-        return present | {key: then[key] for key in present.keys() & then.keys()} | essential(row["params"])
+        tree = params_at(row["commit"])
+        then = {} if tree is None else {f"datasets.{dataset}.classes": "all"} | defaults(tree, dataset, point.method)
+        then = {key: then[key] for key in present.keys() & then.keys()}
+        changed = essential(row["params"])
+        return present | then | {key: value for key, value in changed.items() if key != SIZE_FILE or not any_file}
 
     found = {
         int(row["seed"]): row

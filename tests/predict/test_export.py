@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.core.dataset import DatasetInfo, write_header
 from stages.core.faults import Fault
 from stages.core.files import decode_image, encode_png, write_zip
 from stages.core.label_files import find_maps
@@ -95,9 +96,13 @@ def voc(tmp_path, monkeypatch):
     """A folder with predictions of the splits val and test."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text("dataset: voc12\n")
-    (tmp_path / "dvc.yaml").write_text('stages: {predict: {outs: ["${dataset}/predictions.zip"]}}\n')
+    stage = 'deps: ["${dataset}/dataset.zip"], outs: ["${dataset}/predictions.zip"]'
+    (tmp_path / "dvc.yaml").write_text(f"stages: {{predict: {{{stage}}}}}\n")
 
-    def write(maps):
+    def write(maps, left_out=()):
+        info = DatasetInfo("voc12", ("background", "cat"), True, voc_palette(), (4, 9), "masks", True, False, left_out)
+        with write_zip(tmp_path / "voc12/dataset.zip") as archive:
+            write_header(archive, info, [], {})
         with write_zip(tmp_path / "voc12/predictions.zip") as archive:
             archive.text("predict.json", json.dumps({"splits": {"val": ["2007_1"], "test": list(maps)}}))
             for image_id, labels in maps.items():
@@ -128,6 +133,16 @@ def test_what_vocs_server_would_refuse_is_named(voc, tmp_path):
     with pytest.raises(SystemExit, match=r"labels 0 to 20 \(3 faults\):\n  - a: label 255\n  - c: label 21\n  - d: "):
         main(["--out", "out", "--voc"])
     assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_some_classes_are_not_vocs(voc, tmp_path):
+    voc({"a": np.ones((3, 4), np.uint8)}, left_out=("aeroplane", "dog"))
+    with pytest.raises(
+        SystemExit, match=r"leaves out aeroplane, dog \(datasets.voc12.classes\), so its labels are not"
+    ):
+        main(["--out", "out", "--voc"])
+    main(["--out", "out", "--split", "test"])
+    assert files(tmp_path / "out") == ["a.png"]
 
 
 def test_label_maps_of_anybodys_pictures_in_vocs_layout(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from stages.core.dataset import INSTANCE_VOID
+from stages.prepare.voc import CLASSES
 from tests.prepare import coco_files
 from tests.prepare.conftest import instances_of, mask_of
 
@@ -48,7 +49,8 @@ def test_tags_of_the_other_classes_are_dropped(voc, voc_params, prepared, tags):
     listed.write_text("a aeroplane\nb bicycle\nc aeroplane bicycle\n")
     dataset = prepared(voc, voc_params(classes=[KEPT], untrained=[], tags=tags, tags_file=str(listed)))
     assert [dataset.tags(image_id).tolist() for image_id in "abc"] == [[], [1], [1]]
-    assert not any("differ from the masks in 1" in note for note in prepared.notes)
+    assert any("differ from the masks in 0 of 3" in note for note in prepared.notes)
+    assert dataset.info.left_out == tuple(name for name in CLASSES[1:] if name != KEPT)
 
 
 def test_labels_beyond_the_data_set_are_still_refused(voc, voc_params, prepared):
@@ -57,6 +59,31 @@ def test_labels_beyond_the_data_set_are_still_refused(voc, voc_params, prepared)
     Image.fromarray(mask).save(voc / "SegmentationClass/a.png")
     message = prepared.fault(voc, voc_params(classes=[KEPT], untrained=[]))
     assert "SegmentationClass/a.png: label value 21; allowed are 0 to 20" in message
+
+
+def test_untrained_classes_may_be_left_out_too(voc, voc_params, prepared):
+    dataset = prepared(voc, voc_params(classes=[KEPT, "bird"]))
+    assert dataset.info.classes == ("background", KEPT, "bird")
+    message = prepared.fault(voc, voc_params(classes=[KEPT], untrained=["unicorn"]))
+    assert "untrained names unicorn, which is no class; the classes are background, bicycle" in message
+
+
+def test_a_folder_whose_training_images_have_sizes_and_no_masks(folder, folder_params, prepared):
+    (folder / "sizes.csv").write_text("image,class,percent\na,round thing,10\nb,box,20\nc,round thing,9\nc,2,9\n")
+    for image_id in "ab":
+        (folder / f"masks/{image_id}.png").unlink()
+    dataset = prepared(folder, folder_params(masks="evaluated", tags="sizes", classes=["box"]))
+    assert dataset.info.classes == ("ground", "box")
+    assert [dataset.tags(image_id).tolist() for image_id in "abc"] == [[], [1], [1]]
+    assert np.unique(dataset.mask("c")).tolist() == [0, 1, 255]
+    assert not dataset.has_mask("a")
+
+
+def test_a_wrong_name_hides_no_other_fault(voc, voc_params, prepared):
+    (voc / "SegmentationClass/a.png").unlink()
+    message = prepared.fault(voc, voc_params(classes=["unicorn"]))
+    assert "names unicorn" in message
+    assert "SegmentationClass/a.png is missing" in message
 
 
 def test_unknown_classes_are_named(voc, voc_params, prepared):

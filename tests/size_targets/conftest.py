@@ -44,10 +44,11 @@ def make_dataset(tmp_path: Path) -> Maker:
         has_masks: bool = True,
         tags: dict[str, list[int]] | None = None,
         maps: dict[str, np.ndarray] | None = None,
+        left_out: tuple[str, ...] = (),
     ) -> Dataset:
         masks = masks | {"v": np.full((2, 4), 1, np.uint8)}
         classes = ("background", "cat", "dog") if background else ("sky", "cat", "dog")
-        info = DatasetInfo("few", classes, background, ((0, 0, 0),) * 256, (2, 5), "masks", has_masks, False)
+        info = DatasetInfo("few", classes, background, ((0, 0, 0),) * 256, (2, 5), "masks", has_masks, False, left_out)
         records = [
             ImageRecord(key, ("val" if key == "v" else "train",), "/none", *mask.shape, "")
             for key, mask in masks.items()

@@ -122,6 +122,10 @@ def test_the_real_answers_have_the_published_errors() -> None:
     np.testing.assert_allclose(found, [0.1226, 0.351, 0.207, 0.143, 0.101, 0.080, 0.059], atol=0.0006)
     found = [row["bias"] for row in rows]
     np.testing.assert_allclose(found, [0.040, 0.284, 0.101, 0.051, 0.019, -0.001, -0.005], atol=0.0006)
+    found = [row["std_relative_error"] for row in rows[1:]]
+    np.testing.assert_allclose(found, [0.444, 0.259, 0.185, 0.152, 0.121, 0.090], atol=0.0006)
+    found = [100 * row["mean_absolute_error"] for row in rows[1:]]
+    np.testing.assert_allclose(found, [0.87, 1.50, 2.17, 3.05, 3.90, 4.14], atol=0.006)
     assert rows[0]["median_relative_error"] == pytest.approx(0.0737, abs=0.0001)
     assert rows[0]["within_10_percent"] == pytest.approx(0.605, abs=0.002)
     assert rows[0]["kl"] == pytest.approx(0.0058, abs=0.0001)

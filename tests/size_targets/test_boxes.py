@@ -99,6 +99,14 @@ def test_rates_that_do_not_fit(make_dataset: Maker) -> None:
     ]
 
 
+def test_rates_of_classes_that_are_left_out_are_ignored(make_dataset: Maker) -> None:
+    dataset = make_dataset(MASKS, tags=TAGS, left_out=("bird",))
+    rates = Params({"cat": 0.5, "bird": 0.1, "dog": 0.4})
+    np.testing.assert_array_equal(
+        box_sizes(None, dataset, ["a"], rates), box_sizes(None, dataset, ["a"], Params({"cat": 0.5, "dog": 0.4}))
+    )
+
+
 def test_own_boxes_need_masks(make_dataset: Maker) -> None:
     with pytest.raises(Fault, match="has no masks of train to draw boxes around"):
         box_sizes(None, make_dataset(has_masks=False), ["a"], 0.5)

@@ -17,16 +17,17 @@ def test_errors_by_hand() -> None:
     first = 0.2 * np.log(0.8) + 0.3 * np.log(1.2)
     second = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
     nan = float("nan")
-    expected = {  # n, mean and median relative error, bias, share within 10 %, kl
-        "all": (3, 0.9 / 3, 0.2, -0.5 / 3, 0, (first + second) / 2),
-        "cat": (2, 0.35, 0.35, -0.35, 0, (first + second) / 2),
-        "dog": (1, 0.2, 0.2, 0.2, 0, first),
-        "small": (1, 0.2, 0.2, -0.2, 0, first),
-        "medium": (1, 0.5, 0.5, -0.5, 0, second),
-        "large": (1, 0.2, 0.2, 0.2, 0, first),
-        **dict.fromkeys(SHARES, (0, nan, nan, nan, nan, nan)),
-        "20-40 %": (2, 0.2, 0.2, 0, 0, first),
-        "40-60 %": (1, 0.5, 0.5, -0.5, 0, second),
+    spread = np.sqrt((0.2**2 + 0.2**2 + 0.5**2) / 3 - (0.5 / 3) ** 2)
+    expected = {  # n, mean and median relative error, bias, deviation, absolute error, share within 10 %, kl
+        "all": (3, 0.9 / 3, 0.2, -0.5 / 3, spread, 0.35 / 3, 0, (first + second) / 2),
+        "cat": (2, 0.35, 0.35, -0.35, 0.15, 0.15, 0, (first + second) / 2),
+        "dog": (1, 0.2, 0.2, 0.2, 0, 0.05, 0, first),
+        "small": (1, 0.2, 0.2, -0.2, 0, 0.05, 0, first),
+        "medium": (1, 0.5, 0.5, -0.5, 0, 0.25, 0, second),
+        "large": (1, 0.2, 0.2, 0.2, 0, 0.05, 0, first),
+        **dict.fromkeys(SHARES, (0, *[nan] * 7)),
+        "20-40 %": (2, 0.2, 0.2, 0, 0.2, 0.05, 0, first),
+        "40-60 %": (1, 0.5, 0.5, -0.5, 0, 0.25, 0, second),
     }
     rows = error_rows(true, target, pixels, info)
     assert [row["group"] for row in rows] == list(expected)

@@ -54,6 +54,18 @@ def test_images_that_are_not_trained_on_are_counted(
     assert "2 lines of" in capsys.readouterr().err
 
 
+def test_classes_that_are_left_out_are_ignored_and_no_number_is_a_class(
+    make_dataset: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Of a source's classes bird, cat and dog, dog was 3 and is 2 now: whose number is meant cannot be known."""
+    dataset = make_dataset(tags={"a": [1, 2], "b": [2], "v": [1]}, left_out=("bird",))
+    path = written(tmp_path, "image,class,percent\na,bird,x\na,cat,25\nb,bird,0\nb,dog,0.5\n")
+    np.testing.assert_allclose(read_sizes(path, dataset, IDS)[:2], [[NAN, 0.25, NAN], [NAN, NAN, 0.005]])
+    assert "2 lines of" in capsys.readouterr().err
+    with pytest.raises(Fault, match=r"line 2: no class '2'; there are background, cat, dog"):
+        read_sizes(written(tmp_path, "image,class,percent\nb,2,25\n"), dataset, IDS)
+
+
 def test_sizes_that_fill_an_image_within_rounding(dataset: Dataset, tmp_path: Path) -> None:
     path = written(tmp_path, "image,class,percent\na,cat,33.3\na,dog,66.7\n")
     assert np.nansum(read_sizes(path, dataset, IDS)[0]) <= 1 + 1e-12

@@ -23,6 +23,7 @@ PARAMS = {"size_targets": {"corruption": "relative_gaussian", "sigma": 0.0, "bin
 NOISE = Point(
     "size_targets", "16 %", "size_target", ("size_targets.corruption=relative_gaussian", "size_targets.sigma=0.2")
 )
+BOXES = next(point for point in CURVES["shapes"] if point.series == "boxes")
 EXACT = Point("size_targets", "0 %", "size_target")
 
 
@@ -200,6 +201,34 @@ def test_further_changes_are_part_of_every_experiment(folder):
     assert calls[0][4] == "curve-shapes-size_target-epochs-3-seed0"
 
 
+def test_classes_of_a_data_set_were_all_before_there_was_a_choice():
+    def of(*classes):
+        return PARAMS | {"datasets": {"shapes": {"classes": list(classes) or "all"}}}
+
+    def then(commit):
+        return {"chosen": of("disk"), "before": PARAMS | {"datasets": {"shapes": {"seed": 0}}}}[commit]
+
+    for params, expected in ((of(), ["before"]), (of("disk"), ["chosen"]), (PARAMS, ["before", "chosen"])):
+        found = [
+            commit for commit in ("before", "chosen") if rows_of(EXACT, "shapes", [row(commit=commit)], params, then)
+        ]
+        assert found == expected
+
+
+def test_a_point_without_a_file_of_sizes_has_the_rows_of_any_but_of_boxes():
+    sizes, boxes = (
+        Point(source, "", "size_target", (f"size_targets.source={source}",)) for source in ("file", "boxes")
+    )
+    own = Point("file", "", "size_target", (*sizes.changes, "size_file=/there/cats.csv"))
+    said, other = "size_file=.../cats.csv", "size_file=.../dogs.csv"
+    for text in (said, other):
+        assert rows_of(sizes, "shapes", [row(f"size_targets.source=file {text}")], PARAMS, unchanged)
+        assert not rows_of(boxes, "shapes", [row(f"size_targets.source=boxes {text}")], PARAMS, unchanged)
+        found = rows_of(own, "shapes", [row(f"size_targets.source=file {text}")], PARAMS, unchanged)
+        assert bool(found) == (text == said)
+    assert rows_of(boxes, "shapes", [row("size_targets.source=boxes")], PARAMS, unchanged)
+
+
 def test_a_file_of_sizes_is_for_the_settings_that_read_one(folder, capsys):
     calls, _ = folder
     curve.main(["queue", "--dataset", "voc_animals_small"])
@@ -211,6 +240,9 @@ def test_a_file_of_sizes_is_for_the_settings_that_read_one(folder, capsys):
     for call in calls:
         assert ("size_file=/abs/cats.csv" in settings(call)) == ("size_targets.source=file" in settings(call))
         assert "source=/abs/VOC" in settings(call)
+    assert curve.points("shapes", ["size_file=/b.csv"]).count(BOXES) == 0
+    of_all = curve.points("shapes", ["size_file=/b.csv", "size_targets.source=file"])
+    assert all("size_file=/b.csv" in point.changes for point in of_all)
 
 
 def test_all_runs_the_queue_and_draws(folder):
