@@ -2,7 +2,7 @@
 
     queue  queues the experiments of a data set's curve that have not finished, running and queued ones left out
     draw   metrics/curve_DATASET.csv, a row per experiment, docs/curve_DATASET.png, and where there are experiments with
-           few masks docs/frontier_DATASET.png
+           few masks beside sizes docs/frontier_DATASET.png
     all    queue, then runs everything that is queued, then draw
 
 The settings are in `stages.track.curve_points`, and where an experiment has finished before, under whatever name, its
@@ -26,7 +26,7 @@ from stages.core.experiment import git
 from stages.core.faults import Fault
 from stages.core.files import atomic, write_csv
 from stages.core.params import parse_yaml, read_yaml
-from stages.track.curve_figure import figure
+from stages.track.curve_figure import LEVELS, figure
 from stages.track.curve_points import CURVES, NO_RESULT, SIZE_FILE, Point, rows_of
 from stages.track.frontier_figure import FRONTIER, frontier
 from stages.track.ledger import FILE, Row, gather
@@ -147,7 +147,7 @@ def draw(dataset: str, changes: Sequence[str]) -> None:
         raise Fault(f"no experiment of the curve of {dataset} has finished; `python -m stages.track.curve queue` first")
     write_csv(EXPERIMENTS.with_name(f"curve_{dataset}.csv"), raw, COLUMNS)
     pictures = {"curve": figure(raw)}
-    if any(row["series"] in FRONTIER for row in raw):
+    if any(row["series"] in FRONTIER.keys() - LEVELS.keys() for row in raw):
         pictures["frontier"] = frontier(raw)
     for name, content in pictures.items():
         with atomic(Path("docs") / f"{name}_{dataset}.png") as temporary:

@@ -92,6 +92,7 @@ ANIMALS = (
     Point("human", "16 %", "size_target", (HUMAN, "size_targets.scale=1.055")),
     Point("people", "answers about cats", "size_target", ("size_targets.source=file",)),
     Point("tags", "alone", "tags"),
+    Point("few_masks", "420 images", "full", ("methods.full.images=420",)),  # as long to annotate as all sizes
     gaussian("16 %", 0.2),
     gaussian("64 %", 0.93),
     Point("pseudo_mask", "from tags", "pseudo_mask"),
