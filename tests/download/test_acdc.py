@@ -151,6 +151,18 @@ def test_splits_by_patient_and_what_prepare_makes_of_it(source, tmp_path, writte
     assert ZipReader(tmp_path / "dataset.zip").text("slices.csv") == raw.text("slices.csv")
 
 
+def test_one_structure_alone(source, tmp_path, written, monkeypatch):
+    monkeypatch.setenv("SIZEWISE_JOBS", "1")
+    written(source)
+    data = Params(DATA | {"classes": ["left_ventricle"]})
+    prepare(tmp_path / "raw.zip", tmp_path / "dataset.zip", "heart", data, tmp_path / "parts")
+    dataset = Dataset(tmp_path / "dataset.zip", tmp_path / "raw.zip")
+    assert dataset.info.classes == ("background", "left_ventricle")
+    assert dataset.info.left_out == ("right_ventricle", "myocardium")
+    assert dataset.tags("patient001_ED_00").tolist() == [1]
+    assert (dataset.mask("patient001_ED_00") == 1).sum() == 4 * 4
+
+
 def test_the_same_bytes_every_time(source, tmp_path, written):
     written(source)
     before = (tmp_path / "raw.zip").read_bytes()
