@@ -100,10 +100,10 @@ def weighed_features(network: ClassificationNet, images: torch.Tensor, level: in
     size = images.shape[2:]
     if level == -1:
         with torch.no_grad():
-            features = network.encoder(images)[-1]
+            features = network.features(images)[-1]
         features = features.detach().requires_grad_()
         return features, network.score(features, size)
-    levels = network.encoder(images.detach().requires_grad_())
+    levels = network.features(images.detach().requires_grad_())
     if level <= -len(levels) or not levels[level].shape[1]:
         there = [number - len(levels) for number, found in enumerate(levels) if number and found.shape[1]]
         raise Fault(f"cam.level: the encoder has no level {level}; it has {', '.join(map(str, there))}")

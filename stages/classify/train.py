@@ -17,6 +17,7 @@ from stages.core.device import be_deterministic, device
 from stages.core.inference import group_by_size, image_batches, scaled_views
 from stages.core.networks.classification import ClassificationNet
 from stages.core.networks.encoders import load_encoder
+from stages.core.networks.neck import load_neck
 from stages.core.params import Params
 from stages.core.samples import Batch, Samples
 from stages.core.training import Progress, train
@@ -48,6 +49,7 @@ def train_classifier(
     be_deterministic(seed)
     network = ClassificationNet(recipe.encoder, recipe.output_stride, len(dataset.foreground), recipe.dropout)
     load_encoder(network.encoder, pretrained, "pretrained.pt")
+    load_neck(network.neck, pretrained, "pretrained.pt")
     ids = dataset.ids("train")
     samples = Samples(dataset, ids, None, dataset.tag_matrix(ids), recipe.augment, seed)
 

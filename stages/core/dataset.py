@@ -62,6 +62,7 @@ class DatasetInfo:
 
 def write_header(archive: ZipWriter, info: DatasetInfo, records: list[ImageRecord], tags: dict[str, list[int]]) -> None:
     """Writes dataset.json, images.csv and tags.csv; masks/ID.png and instances/ID.png are added by the caller."""
+    # an empty left_out is not written, so that the bytes of a data set with all its classes are what they always were
     values = {key: value for key, value in info.__dict__.items() if key != "left_out" or value}
     archive.text("dataset.json", json.dumps(values, indent=1) + "\n")
     rows = [record.__dict__ | {"splits": " ".join(record.splits)} for record in records]

@@ -24,22 +24,23 @@ def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float
 
 
 def build_optimiser(network: nn.Module, recipe: Params, fused: bool = False) -> torch.optim.Optimizer:
-    """AdamW or SGD; the encoder learns at `lr`, everything else at `lr * head_lr_factor`.
+    """AdamW or SGD; encoder and neck learn at `lr`, everything else at `lr * head_lr_factor`.
 
     With `biases: caffe`, biases learn at twice the rate of the weights beside them and do not decay, as in DeepLab's
     and psa's recipes; with `as_weights` they are treated like weights. Frozen parameters are left out.
 
     Args:
-        network: has an attribute `encoder`.
+        network: has an attribute `encoder`, and perhaps a `neck`, whose weights come with the encoder's.
         recipe: optimizer, lr, head_lr_factor, biases, momentum, weight_decay.
         fused: one kernel for all parameters, which GPUs have.
     """
-    encoder = {id(parameter) for parameter in network.encoder.parameters()}
+    parts = (network.encoder, getattr(network, "neck", nn.Identity()))
+    pretrained = {id(parameter) for part in parts for parameter in part.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             caffe_bias = recipe.biases == "caffe" and name.endswith("bias")
-            groups.setdefault((id(parameter) not in encoder, caffe_bias), []).append(parameter)
+            groups.setdefault((id(parameter) not in pretrained, caffe_bias), []).append(parameter)
     settings = [
         {
             "params": groups[is_head, is_bias],

@@ -27,14 +27,14 @@ from stages.core.faults import Fault
 from stages.core.files import atomic, write_csv
 from stages.core.params import parse_yaml, read_yaml
 from stages.track.curve_figure import LEVELS, figure
-from stages.track.curve_points import CURVES, NO_RESULT, SIZE_FILE, Point, rows_of
+from stages.track.curve_points import CURVES, FROM_FILE, NO_RESULT, SIZE_FILE, Point, rows_of
 from stages.track.frontier_figure import FRONTIER, frontier
 from stages.track.ledger import FILE, Row, gather
 
 PARAMS, EXPERIMENTS = Path("params.yaml"), Path("metrics") / FILE
 OWN = ("experiment", "commit", "seed", "size_error", "miou", "ia_miou", "dice")
 COLUMNS = ("series", "setting", *OWN)
-READ = ("size_targets.source=file", "size_targets.source=boxes")  # where a file of sizes, or one of boxes, is read
+READ = (FROM_FILE, "size_targets.source=boxes")  # where a file of sizes, or one of boxes, is read
 WAITING = ("Queued", "Running")  # as `dvc queue status` says it
 
 
@@ -111,7 +111,7 @@ def queue(dataset: str, changes: Sequence[str], at_most: int | None, dry: bool) 
     """Queues what is missing, in the order of the table, or only prints the commands."""
     wanted = []
     for point, seed in missing(points(dataset, changes), dataset, gather(EXPERIMENTS), read_yaml(PARAMS)):
-        if READ[0] in point.changes and not any(text.startswith(f"{SIZE_FILE}=") for text in point.changes):
+        if FROM_FILE in point.changes and not any(text.startswith(f"{SIZE_FILE}=") for text in point.changes):
             print(f"left out: {point.series}, {point.name}, which needs -S {SIZE_FILE}=/abs/sizes.csv")  # noqa: T201
         else:
             wanted.append((point, seed))

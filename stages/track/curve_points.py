@@ -32,6 +32,7 @@ from stages.core.experiment import relevant
 from stages.track.ledger import Row, portable
 
 SIZE_FILE = "size_file"
+FROM_FILE = "size_targets.source=file"  # reads it
 NO_RESULT = ("source",)  # where the raw data lie on this machine
 
 
@@ -90,7 +91,7 @@ ANIMALS = (
     Point("size_targets", "0 %", "size_target"),
     Point("full", "exact", "full"),
     Point("human", "16 %", "size_target", (HUMAN, "size_targets.scale=1.055")),
-    Point("people", "answers about cats", "size_target", ("size_targets.source=file",)),
+    Point("people", "answers about cats", "size_target", (FROM_FILE,)),
     Point("tags", "alone", "tags"),
     Point("few_masks", "420 images", "full", ("methods.full.images=420",)),  # as long to annotate as all sizes
     gaussian("16 %", 0.2),

@@ -51,7 +51,13 @@ def build(architecture="fcn_skip", encoder="slim_resnet10", stride=8, extra_scal
 
 @pytest.mark.parametrize(
     ("architecture", "encoder", "stride"),
-    [("fcn", "slim_resnet10", 8), ("fcn_skip", "slim_resnet10", 16), ("unet", "resnet18", 32)],
+    [
+        ("fcn", "slim_resnet10", 8),
+        ("fcn_skip", "slim_resnet10", 16),
+        ("unet", "resnet18", 32),
+        ("fcn", "tu-tf_efficientnet_lite0", 16),
+        ("unet", "efficientnet-b0", 32),
+    ],
 )
 def test_each_branch_says_what_its_network_says_alone(architecture, encoder, stride):
     classifier, net = build(architecture, encoder, stride)
@@ -127,7 +133,7 @@ def test_images_of_any_size_and_a_gradient_for_every_parameter(precision):
 
 def test_what_cannot_train_is_named():
     _, net = build()
-    content = {"state": {"head.weight": net.head.weight[:, :7]}}
+    content = {"encoder": "slim_resnet10", "state": {"head.weight": net.head.weight[:, :7]}}
     with pytest.raises(Fault, match="192 channels, the classifier's at 7"):
         rrm.network(net.segmenter, content, setting())
     with pytest.raises(Fault, match="background"):
@@ -290,7 +296,7 @@ def test_both_branches_learn_on_a_few_images(tiny_dataset):
     state = ClassificationNet("slim_resnet10", 8, 2).state_dict()
     segmenter = Segmenter("fcn_skip", "slim_resnet10", 8, 3)
     change = {"extra_scales": [], "energy": RECIPE["energy"] | {"weight": 1e-6}}
-    net = rrm.network(segmenter, {"state": state}, setting(**change)).train()
+    net = rrm.network(segmenter, {"encoder": "slim_resnet10", "state": state}, setting(**change)).train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=0.005)
     history = []
     for _ in range(25):

@@ -7,20 +7,22 @@ from torch import nn
 from torch.nn import functional as F
 
 from stages.core.networks.encoders import build_encoder
+from stages.core.networks.neck import build_neck, neck_width
 
 
 class ClassificationNet(nn.Module):
-    """Encoder, global average pooling, then a 1x1 convolution without bias (as in IRN, arXiv 1904.05044).
+    """Encoder, neck, global average pooling, then a 1x1 convolution without bias (as in IRN, arXiv 1904.05044).
 
     Pooling and the convolution commute, so the convolution on the unpooled features is the class activation map
-    (Zhou et al. 2016, arXiv 1512.04150).
+    (Zhou et al. 2016, arXiv 1512.04150). The neck is empty for most encoders, see `build_neck`.
     """
 
     def __init__(self, encoder: str, output_stride: int, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.encoder = build_encoder(encoder, output_stride)
+        self.neck = build_neck(encoder, self.encoder)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Conv2d(self.encoder.out_channels[-1], num_classes, 1, bias=False)
+        self.head = nn.Conv2d(neck_width(self.neck, self.encoder.out_channels[-1]), num_classes, 1, bias=False)
 
     @property
     def divisor(self) -> int:
@@ -32,10 +34,15 @@ class ClassificationNet(nn.Module):
 
         valid: (B, H, W) bool, False on padding, which the pooling leaves out; None means that there is none.
         """
-        return self.score(self.encoder(images)[-1], images.shape[2:], valid)
+        return self.score(self.features(images)[-1], images.shape[2:], valid)
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The encoder's feature maps (B, F, h, w) of normalised images (B, 3, H, W), the last one after the neck."""
+        *levels, last = self.encoder(images)
+        return [*levels, self.neck(last)]
 
     def score(self, features: torch.Tensor, size: tuple[int, int], valid: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (B, C) of the encoder's last features (B, F, h, w) of images of `size` (H, W); valid: see `forward`.
+        """Logits (B, C) of the last features (B, F, h, w) of images of `size` (H, W); valid: see `forward`.
 
         Each feature counts by the share of the image in its square, be the rest the batch's padding or the encoder's.
         """
@@ -47,7 +54,7 @@ class ClassificationNet(nn.Module):
 
     def cam(self, images: torch.Tensor) -> torch.Tensor:
         """Activation maps before normalisation, ReLU applied: (B, C, h, w) at the encoder's output stride."""
-        return self.head(self.encoder(images)[-1]).relu()
+        return self.head(self.features(images)[-1]).relu()
 
 
 def average_pool(features: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:

@@ -26,6 +26,8 @@ from torch.nn import functional as F
 from stages.core.dataset import VOID
 from stages.core.faults import Fault
 from stages.core.networks.classification import average_pool
+from stages.core.networks.encoders import part_of
+from stages.core.networks.neck import build_neck
 from stages.core.networks.segmentation import Segmenter, last_features, pad_sides
 from stages.core.samples import Batch
 from stages.segment.losses.cross_entropy import balanced_cross_entropy
@@ -51,17 +53,20 @@ class Outputs(NamedTuple):
 
 
 class TwoBranches(nn.Module):
-    """A segmenter and, on its encoder, a classification head: global average pooling and a 1x1 convolution.
+    """A segmenter and, on its encoder, a classification head: neck, global average pooling and a 1x1 convolution.
 
     Args:
         segmenter: the segmentation network.
+        neck: see `core.networks.neck`.
         weights: (C, F, 1, 1), the head's at first.
         extra_scales: activation maps are means over scale 1 and these.
     """
 
-    def __init__(self, segmenter: Segmenter, weights: torch.Tensor, extra_scales: tuple[float, ...]) -> None:
+    def __init__(
+        self, segmenter: Segmenter, neck: nn.Sequential, weights: torch.Tensor, extra_scales: tuple[float, ...]
+    ) -> None:
         super().__init__()
-        self.segmenter, self.extra_scales = segmenter, extra_scales
+        self.segmenter, self.neck, self.extra_scales = segmenter, neck, extra_scales
         self.head = nn.Conv2d(weights.shape[1], weights.shape[0], 1, bias=False)
         self.head.load_state_dict({"weight": weights})
 
@@ -80,7 +85,8 @@ class TwoBranches(nn.Module):
         height, width = images.shape[2:]
         if valid is None:
             valid = torch.ones_like(images[:, 0], dtype=torch.bool)
-        logits, features = self.segmenter.forward_features(images)
+        logits, last = self.segmenter.forward_features(images)
+        features = self.neck(last)
         classification = self.head(average_pool(features, pad_sides(valid.float()))).flatten(1)
         # After the passes with a gradient: autocast keeps a weight's low-precision copy, and one made without a
         # gradient would take it from all later uses.
@@ -95,12 +101,13 @@ class TwoBranches(nn.Module):
         passes are in evaluation mode, so that they leave batch normalisation's statistics alone.
         """
         total = self.head(features).relu().float()
-        modes = [(module, module.training) for module in self.encoder.modules()]
+        modes = [(module, module.training) for part in (self.encoder, self.neck) for module in part.modules()]
         self.encoder.eval()
+        self.neck.eval()
         for scale in self.extra_scales:
             size = [max(1, round(side * scale)) for side in images.shape[2:]]
             view = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=scale < 1)
-            maps = self.head(last_features(self.encoder(view))).relu().float()
+            maps = self.head(self.neck(last_features(self.encoder(view)))).relu().float()
             total = total + F.interpolate(maps, total.shape[2:], mode="bilinear", align_corners=False)
         for module, mode in modes:
             module.training = mode
@@ -116,14 +123,17 @@ def network(segmenter: Segmenter, classifier: dict[str, Any], setting: Setting) 
     """
     if not setting.background:
         raise Fault("method rrm needs a data set with a background; choose another method")
-    weights = classifier["state"]["head.weight"]
-    channels = getattr(segmenter.encoder, "out_channels", weights.shape[1:2])[-1]
-    if channels != weights.shape[1]:
+    state, neck = classifier["state"], build_neck(classifier["encoder"], segmenter.encoder)
+    weights = state["head.weight"]
+    wanted = neck[0].in_channels if len(neck) else weights.shape[1]
+    channels = getattr(segmenter.encoder, "out_channels", (wanted,))[-1]
+    if channels != wanted:
         raise Fault(
-            f"method rrm: the segmenter's encoder ends at {channels} channels, the classifier's at {weights.shape[1]}; "
+            f"method rrm: the segmenter's encoder ends at {channels} channels, the classifier's at {wanted}; "
             "choose an architecture that uses all of the encoder"
         )
-    return TwoBranches(segmenter, weights, setting.recipe.extra_scales)
+    neck.load_state_dict(part_of(state, "neck"))
+    return TwoBranches(segmenter, neck, weights, setting.recipe.extra_scales)
 
 
 def loss(outputs: Outputs, batch: Batch, setting: Setting) -> dict[str, torch.Tensor]:
