@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import timm
 import torch
-from timm.data.constants import IMAGENET_DEFAULT_MEAN as MEAN
-from timm.data.constants import IMAGENET_DEFAULT_STD as STD
 
 from stages.core.faults import Fault
 
@@ -14,6 +11,8 @@ TIMM = "tu-"  # before a name of timm
 
 def address(encoder: str) -> str:
     """Where timm's authors publish the weights of `tu-NAME` as one file; empty where they do not, or know no NAME."""
+    import timm  # noqa: PLC0415 - seconds that other encoders need not spend
+
     config = timm.get_pretrained_cfg(encoder.removeprefix(TIMM))
     return (config.url if config else None) or ""
 
@@ -32,6 +31,10 @@ def for_our_images(state: dict[str, torch.Tensor], encoder: str) -> dict[str, to
     Raises:
         Fault: neither a bias nor a batch normalisation follows.
     """
+    import timm  # noqa: PLC0415 - see address
+    from timm.data.constants import IMAGENET_DEFAULT_MEAN as MEAN  # noqa: PLC0415
+    from timm.data.constants import IMAGENET_DEFAULT_STD as STD  # noqa: PLC0415
+
     config = timm.get_pretrained_cfg(encoder.removeprefix(TIMM))
     if (tuple(config.mean), tuple(config.std)) == (MEAN, STD):
         return state

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 
 from stages.core.faults import Fault
 from stages.core.fetch import fetch
@@ -54,6 +53,8 @@ def official(encoder: str) -> tuple[str, str]:
     if encoder.startswith(TIMM):
         url = address(encoder)
     elif encoder in TORCHVISION:
+        import torchvision  # noqa: PLC0415 - seconds that weights of a file or none need not spend
+
         url = torchvision.models.get_model_weights(encoder).IMAGENET1K_V1.url
     else:
         url = ""
