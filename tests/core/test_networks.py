@@ -70,6 +70,14 @@ def test_what_cannot_be_built_is_named(architecture, encoder):
         Segmenter(architecture, encoder, 8, 2)
 
 
+@pytest.mark.parametrize("encoder", ["slim_resnet10", "efficientnet-b0", "timm-efficientnet-b0"])
+def test_what_can_learn_is_used(encoder):
+    """Where several processes train, they wait for the gradient of every parameter that can learn."""
+    net = Segmenter("fcn", encoder, 16, 2)
+    net(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert all(p.grad is not None for p in net.parameters() if p.requires_grad)
+
+
 def test_weights_that_do_not_fit_are_named():
     state = build_encoder("slim_resnet10", 8).state_dict()
     with pytest.raises(Fault, match="the weights of FILE do not fit"):

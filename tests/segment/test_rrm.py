@@ -118,9 +118,11 @@ def test_parameters_count_once_and_the_segmenter_is_saved_as_it_is():
     assert net.head.weight.data_ptr() != classifier.head.weight.data_ptr()
 
 
-@pytest.mark.parametrize("precision", [None, torch.bfloat16])
-def test_images_of_any_size_and_a_gradient_for_every_parameter(precision):
-    _, net = build(extra_scales=(0.5, 2.0))
+@pytest.mark.parametrize(
+    ("precision", "network"), [(None, {}), (torch.bfloat16, {}), (None, {"encoder": "efficientnet-b0", "stride": 16})]
+)
+def test_images_of_any_size_and_a_gradient_for_every_parameter(precision, network):
+    _, net = build(extra_scales=(0.5, 2.0), **network)
     net.train()
     with torch.autocast("cpu", precision, enabled=precision is not None):
         outputs = net(torch.randn(2, 3, 45, 33), torch.ones(2, 45, 33, dtype=torch.bool))

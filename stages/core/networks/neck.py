@@ -29,10 +29,15 @@ def build_neck(name: str, encoder: nn.Module) -> nn.Sequential:
     owner = encoder
     if name.startswith(TIMM) and timm.models.is_model_in_modules(name.removeprefix(TIMM), FAMILY):
         owner = timm.create_model(name.removeprefix(TIMM), num_classes=0)
+    return nn.Sequential(held_neck(owner))
+
+
+def held_neck(network: nn.Module) -> OrderedDict[str, nn.Module]:
+    """The layers of the neck that a network holds, in their order; none where it holds none."""
     for names in LAYERS:
-        if all(isinstance(getattr(owner, layer, None), nn.Module) for layer in names):
-            return nn.Sequential(OrderedDict((layer, getattr(owner, layer)) for layer in names))
-    return nn.Sequential()
+        if all(isinstance(getattr(network, layer, None), nn.Module) for layer in names):
+            return OrderedDict((layer, getattr(network, layer)) for layer in names)
+    return OrderedDict()
 
 
 def neck_width(neck: nn.Sequential, features: int) -> int:

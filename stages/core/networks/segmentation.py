@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from stages.core.faults import Fault
 from stages.core.networks.encoders import build_encoder
+from stages.core.networks.neck import held_neck
 from stages.core.networks.one_level import OneLevel
 from stages.core.networks.single_stage import SingleStage
 
@@ -80,6 +81,8 @@ class Segmenter(nn.Module):
             self.net = build_network(architecture, encoder, output_stride, num_classes)
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise Fault(f"architecture {architecture!r} on encoder {encoder!r} cannot be built: {error}") from None
+        for unused in held_neck(self.encoder).values():  # where several processes train, what learns must be used
+            unused.requires_grad_(False)
 
     @property
     def encoder(self) -> nn.Module:

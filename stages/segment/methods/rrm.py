@@ -132,7 +132,7 @@ def network(segmenter: Segmenter, classifier: dict[str, Any], setting: Setting) 
             f"method rrm: the segmenter's encoder ends at {channels} channels, the classifier's at {wanted}; "
             "choose an architecture that uses all of the encoder"
         )
-    neck.load_state_dict(part_of(state, "neck"))
+    neck.requires_grad_(True).load_state_dict(part_of(state, "neck"))
     return TwoBranches(segmenter, neck, weights, setting.recipe.extra_scales)
 
 
