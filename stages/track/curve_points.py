@@ -190,6 +190,18 @@ def defaults(params: Mapping[str, Any], dataset: str, method: str) -> dict[str, 
     return {key: value for key, value in flat.items() if "." in key}
 
 
+def makes_masks(key: str) -> bool:
+    """Whether a param is one of the stages that turn the classifier into pseudo masks."""
+    parts = key.split(".")
+    return parts[0] == "recipes" and parts[2:3] in (["cam"], ["affinity"], ["refine"])
+
+
+def reads_masks(method: str, setting: Mapping[str, Any]) -> bool:
+    """Whether a setting can depend on pseudo masks, as labels, as seeds or by their sizes."""
+    told = (setting.get("methods.size_target.seeds"), setting.get("size_targets.source"))
+    return method in ("pseudo_mask", "size_balanced") or "pseudo_masks" in told
+
+
 def rows_of(
     point: Point,
     dataset: str,
@@ -202,7 +214,8 @@ def rows_of(
     A row belongs to the point if data set and method are the same, and its settings too: those of params.yaml at the
     row's commit with the row's changes, in any order and any way of writing a number. A key that params.yaml did not
     have then has its present default, but `classes` of a data set, which were all. Where the point names no
-    `size_file`, the row's may be any, unless boxes are read, which may be without one.
+    `size_file`, the row's may be any, unless boxes are read, which may be without one. How pseudo masks are made counts
+    where they are read.
 
     Args:
         point: a setting.
@@ -214,6 +227,10 @@ def rows_of(
     present = defaults(params, dataset, point.method)
     wanted = present | essential(" ".join(point.changes))
     any_file = SIZE_FILE not in wanted and wanted.get("size_targets.source") != "boxes"
+    all_count = reads_masks(point.method, wanted)
+
+    def counting(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if all_count or not makes_masks(key)}
 
     def setting(row: Row) -> dict[str, Any]:
         tree = params_at(row["commit"])
@@ -225,6 +242,6 @@ def rows_of(
     found = {
         int(row["seed"]): row
         for row in rows
-        if (row["dataset"], row["method"]) == (dataset, point.method) and setting(row) == wanted
+        if (row["dataset"], row["method"]) == (dataset, point.method) and counting(setting(row)) == counting(wanted)
     }
     return dict(sorted(found.items()))

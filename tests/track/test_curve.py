@@ -215,6 +215,27 @@ def test_classes_of_a_data_set_were_all_before_there_was_a_choice():
         assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("method", "changes", "same"),
+    [
+        ("full", (), True),
+        ("size_target", (), True),
+        ("size_target", ("methods.size_target.seeds=pseudo_masks",), False),
+        ("size_target", ("size_targets.source=pseudo_masks",), False),
+        ("pseudo_mask", (), False),
+    ],
+)
+def test_how_pseudo_masks_are_made_counts_where_they_are_read(method, changes, same):
+    def of(scale, lr):
+        return PARAMS | {"recipes": {"shapes": {"cam": {"scales": [scale]}, "classifier": {"lr": lr}}}}
+
+    point = Point("", "", method, changes)
+    one = row(" ".join(changes)) | {"method": method}
+    assert bool(rows_of(point, "shapes", [one], of(1, 0.1), lambda _: of(2, 0.1))) == same
+    assert rows_of(point, "shapes", [one], of(1, 0.1), lambda _: of(1, 0.1))
+    assert not rows_of(point, "shapes", [one], of(1, 0.1), lambda _: of(1, 0.2))
+
+
 def test_a_point_without_a_file_of_sizes_has_the_rows_of_any_but_of_boxes():
     sizes, boxes = (
         Point(source, "", "size_target", (f"size_targets.source={source}",)) for source in ("file", "boxes")
