@@ -14,7 +14,7 @@ repro: .venv/installed ## the whole pipeline on the data set of params.yaml
 	dvc repro
 
 test: .venv/installed-dev ## all tests but the measurements
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
 
 lint: .venv/installed-dev ## style and form of the code
 	ruff check .

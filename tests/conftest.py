@@ -22,18 +22,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIDE = 32  # pixels
 SPLITS = {"train": 6, "val": 3, "test": 3}  # images
-LONG = ("tests/pipeline/test_pipeline.py", "tests/faults/")  # files of minutes
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 0, 200), *((0, 0, 0),) * 253)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--whole`: every trial of tests/faults, for hours, and their counts; a sample of them without it."""
     parser.addoption("--whole", action="store_true", help="all trials of tests/faults, and their counts")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long files first: one that began last would keep one of two processes waiting."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture(scope="session")
