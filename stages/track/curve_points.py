@@ -34,6 +34,7 @@ from stages.track.ledger import Row, portable
 SIZE_FILE = "size_file"
 FROM_FILE = "size_targets.source=file"  # reads it
 NO_RESULT = ("source",)  # where the raw data lie on this machine
+MASKLESS = ("full", "size_target", "single_stage", "rrm", "tags")  # methods that read no pseudo masks unless told to
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def makes_masks(key: str) -> bool:
 def reads_masks(method: str, setting: Mapping[str, Any]) -> bool:
     """Whether a setting can depend on pseudo masks, as labels, as seeds or by their sizes."""
     told = (setting.get("methods.size_target.seeds"), setting.get("size_targets.source"))
-    return method in ("pseudo_mask", "size_balanced") or "pseudo_masks" in told
+    return method not in MASKLESS or "pseudo_masks" in told
 
 
 def rows_of(
